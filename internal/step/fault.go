@@ -1,0 +1,51 @@
+package step
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+)
+
+// FaultVariable names the environment variable that sets off faults at named
+// points, for tests of what a crash leaves behind: a comma-separated list of
+// point=action, with the points <step>:before, <step>:during, <step>:after,
+// <step>:undo and the actions kill (SIGKILL to this process), fail, hang and
+// term (SIGTERM to this process).
+const FaultVariable = "ETF_FAULTS"
+
+// Fault is a named point at which a test may have the process die. Without the
+// variable it does nothing.
+func Fault(ctx context.Context, point string) error {
+	list := os.Getenv(FaultVariable)
+	if list == "" {
+		return nil
+	}
+	for item := range strings.SplitSeq(list, ",") {
+		name, action, _ := strings.Cut(item, "=")
+		if name != point {
+			continue
+		}
+		switch action {
+		case "kill":
+			syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {} // it arrives before anything else happens
+		case "term":
+			syscall.Kill(os.Getpid(), syscall.SIGTERM)
+			<-ctx.Done()
+			return context.Cause(ctx)
+		case "hang":
+			<-ctx.Done()
+			return context.Cause(ctx)
+		case "fail":
+			return fmt.Errorf("fault point %s: failing as %s asks", point, FaultVariable)
+		default:
+			return fmt.Errorf("fault point %s: unknown action %q in %s: use kill, term, hang or fail", point, action, FaultVariable)
+		}
+	}
+	return nil
+}
+
+// Fault is the point <step>:<when> of this step.
+func (r *Run) Fault(ctx context.Context, when string) error { return Fault(ctx, r.step+":"+when) }

@@ -1,0 +1,245 @@
+package step
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"time"
+
+	"github.com/goldfinch-etf/etf-deploy/internal/host"
+	"github.com/goldfinch-etf/etf-deploy/internal/journal"
+)
+
+// An Operation is one run of a target that changes something, from begin to
+// end, possibly in several processes. Its id is in the journal, in every
+// child's environment and in the application name of every session.
+type Operation struct {
+	journal  *journal.Journal
+	observer Observer
+	now      func() time.Time
+}
+
+// NewOperation goes on with the operation of an open journal.
+func NewOperation(j *journal.Journal, o Observer, now func() time.Time) *Operation {
+	return &Operation{journal: j, observer: o, now: now}
+}
+
+// ID is the operation's name.
+func (o *Operation) ID() string { return o.journal.Log().Header().ID }
+
+// Token is the lease's and the fence's token of this operation.
+func (o *Operation) Token() int64 { return o.journal.Log().Header().Token }
+
+// Journal is where the operation is recorded.
+func (o *Operation) Journal() *journal.Journal { return o.journal }
+
+// Now is the present time by the operation's clock.
+func (o *Operation) Now() time.Time { return o.now() }
+
+// Note records a fact durably.
+func (o *Operation) Note(ctx context.Context, key string, value any) error {
+	b, err := encode(value)
+	if err != nil {
+		return fmt.Errorf("noting %s: %w", key, err)
+	}
+	return o.journal.Append(ctx, journal.Record{Type: journal.Note, Key: key, Value: b})
+}
+
+// Fact decodes the latest note of this key into v; false when there is none.
+func (o *Operation) Fact(key string, v any) (bool, error) { return o.journal.Log().Fact(key, v) }
+
+// Do runs a list of steps and stops at the first that fails. A step that is
+// done already, by the journal, is not done again. Between two steps it looks
+// whether the context has ended.
+func (o *Operation) Do(ctx context.Context, list []Step) error {
+	for _, s := range list {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("before %s: %w", s, context.Cause(ctx))
+		}
+		group, isGroup := s.(Together)
+		if !isGroup {
+			group = Together{s}
+		}
+		errs := make([]error, len(group))
+		var wg sync.WaitGroup
+		for i, member := range group {
+			wg.Go(func() { errs[i] = o.do(ctx, member) })
+		}
+		wg.Wait()
+		if err := errors.Join(errs...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *Operation) do(ctx context.Context, s Step) error {
+	name := s.String()
+	state, _ := o.journal.Log().Step(name)
+	if state.Type == journal.Done || state.Type == journal.Skipped {
+		return nil
+	}
+	r := &Run{Operation: o, step: name}
+	ctx, cancel := context.WithTimeout(o.context(ctx, name), deadline(s))
+	defer cancel()
+
+	o.observer.Started(name)
+	began := o.now()
+	if skipper, ok := s.(Skipper); ok {
+		reason, err := skipper.Skip(ctx, r)
+		if err != nil {
+			return o.failed(ctx, r, began, err)
+		}
+		if reason != "" {
+			o.observer.Finished(name, string(journal.Skipped), 0, reason)
+			return o.journal.Append(ctx, journal.Record{Type: journal.Skipped, Step: name, Text: reason})
+		}
+	}
+	start := journal.Record{Type: journal.Start, Step: name}
+	if d, ok := s.(Digester); ok {
+		var err error
+		if start.Digest, err = d.Digest(ctx, r); err != nil {
+			return o.failed(ctx, r, began, err)
+		}
+	}
+	err := Fault(ctx, name+":before")
+	if err == nil {
+		err = o.journal.Append(ctx, start)
+	}
+	if err == nil {
+		err = s.Run(ctx, r)
+	}
+	if err == nil {
+		err = Fault(ctx, name+":after")
+	}
+	if err != nil {
+		return o.failed(ctx, r, began, err)
+	}
+	d := o.now().Sub(began)
+	o.observer.Finished(name, string(journal.Done), d, r.detail)
+	return o.journal.Append(ctx, journal.Record{Type: journal.Done, Step: name, Millis: d.Milliseconds(), Text: r.detail})
+}
+
+// failed records what went wrong with a step and returns it, named.
+func (o *Operation) failed(ctx context.Context, r *Run, began time.Time, err error) error {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+		err = fmt.Errorf("%w: %w", cause, err)
+	}
+	d := o.now().Sub(began)
+	o.observer.Finished(r.step, string(journal.Failed), d, host.Redact(err.Error()))
+	rec := journal.Record{Type: journal.Failed, Step: r.step, Millis: d.Milliseconds(), Text: err.Error()}
+	return errors.Join(fmt.Errorf("%s: %w", r.step, err), o.journal.Append(ctx, rec))
+}
+
+// Undo takes back, last first, the steps of list that began to act. It stops at
+// the first that cannot be taken back, since those before it build on it; the
+// error is then ErrNeedsPerson. It goes on when ctx ends: half an undo helps
+// nobody.
+func (o *Operation) Undo(ctx context.Context, list []Step) error {
+	flat := Flat(list)
+	for i := len(flat) - 1; i >= 0; i-- {
+		s := flat[i]
+		undoer, ok := s.(Undoer)
+		state, began := o.journal.Log().Step(s.String())
+		if !ok || !began || !state.Touched() {
+			continue
+		}
+		if err := o.undo(context.WithoutCancel(ctx), s, undoer); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *Operation) undo(ctx context.Context, s Step, undoer Undoer) error {
+	name := s.String()
+	shown := "undo " + name
+	r := &Run{Operation: o, step: shown}
+	ctx, cancel := context.WithTimeout(o.context(ctx, name), deadline(s))
+	defer cancel()
+	o.observer.Started(shown)
+	began := o.now()
+	err := o.journal.Append(ctx, journal.Record{Type: journal.UndoStart, Step: name})
+	if err == nil {
+		err = Fault(ctx, name+":undo")
+	}
+	if err == nil {
+		err = undoer.Undo(ctx, r)
+	}
+	d := o.now().Sub(began)
+	if err != nil {
+		o.observer.Finished(shown, string(journal.Failed), d, host.Redact(err.Error()))
+		rec := journal.Record{Type: journal.UndoFailed, Step: name, Millis: d.Milliseconds(), Text: err.Error()}
+		return errors.Join(fmt.Errorf("%w: taking back %s: %w", ErrNeedsPerson, name, err), o.journal.Append(ctx, rec))
+	}
+	o.observer.Finished(shown, string(journal.Undone), d, r.detail)
+	return o.journal.Append(ctx, journal.Record{Type: journal.Undone, Step: name, Millis: d.Milliseconds(), Text: r.detail})
+}
+
+// End records how the operation ended.
+func (o *Operation) End(ctx context.Context, outcome, text string) error {
+	return o.journal.Append(ctx, journal.Record{Type: journal.End, Outcome: outcome, Text: text})
+}
+
+// EndOrphans ends the processes that an earlier process of the suite started
+// for this operation and left behind, so that nothing acts any more when it is
+// looked at what they did. It returns how many there were.
+func (o *Operation) EndOrphans(ctx context.Context, h host.Host, grace time.Duration) (int, error) {
+	orphans, err := h.Processes(ctx, operationVariable+"="+o.ID())
+	if err != nil {
+		return 0, fmt.Errorf("looking for processes of %s: %w", o.ID(), err)
+	}
+	for _, r := range o.journal.Log().Records {
+		if r.Type != journal.Child || r.Process == nil {
+			continue
+		}
+		// Found by number as well, for one whose environment cannot be read.
+		if p, err := h.Process(ctx, r.Process.PID); err == nil && p == *r.Process {
+			orphans = append(orphans, p)
+		}
+	}
+	for _, p := range orphans {
+		if err := h.Terminate(ctx, p, grace); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return 0, err
+		}
+	}
+	return len(orphans), nil
+}
+
+// operationVariable is set in the environment of every child.
+const operationVariable = "ETF_OPERATION"
+
+// context has the commands of a step carry the operation's name and be
+// recorded.
+func (o *Operation) context(ctx context.Context, step string) context.Context {
+	return host.WithOperation(ctx, host.Operation{
+		Env: []string{operationVariable + "=" + o.ID(), "PGAPPNAME=" + o.ApplicationName()},
+		Started: func(p host.Process, argv0 string) error {
+			return o.journal.Append(ctx, journal.Record{Type: journal.Child, Step: step, Process: &p, Text: argv0})
+		},
+	})
+}
+
+// ApplicationName is what the operation's database sessions are called.
+func (o *Operation) ApplicationName() string { return "etf-deploy/" + o.ID() }
+
+func deadline(s Step) time.Duration {
+	if l, ok := s.(Limiter); ok {
+		return l.Deadline()
+	}
+	return DefaultDeadline
+}
+
+// Facts is a convenience for tests and reports: all notes by key, the latest of each.
+func (o *Operation) Facts() map[string]json.RawMessage {
+	facts := map[string]json.RawMessage{}
+	for _, r := range o.journal.Log().Records {
+		if r.Type == journal.Note {
+			facts[r.Key] = r.Value
+		}
+	}
+	return facts
+}
