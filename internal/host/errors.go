@@ -11,7 +11,7 @@ import (
 type ExitError struct {
 	Argv   []string // redacted
 	Code   int      // exit status; -1: ended by a signal
-	Signal string   // the signal that ended it, if one did
+	Signal string   // the signal that ended it, if one did: "terminated", "killed", …
 	Stderr string   // the end of its error output, redacted
 }
 
@@ -27,7 +27,8 @@ func (e *ExitError) Error() string {
 	return msg
 }
 
-// commandName is the program with its first words: enough to recognise it.
+// commandName is the program with its first words, redacted: enough to
+// recognise it.
 func commandName(argv []string) string {
 	words := []string{path.Base(argv[0])}
 	for _, a := range argv[1:] {
@@ -36,7 +37,7 @@ func commandName(argv []string) string {
 		}
 		words = append(words, a)
 	}
-	return strings.Join(words, " ")
+	return Redact(strings.Join(words, " "))
 }
 
 func lastLines(s string, n int) string {
@@ -64,7 +65,17 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// String is at most limit bytes. When something had to go, it begins with a
+// whole line, where there is one: the rest of a secret whose beginning was cut
+// off could not be recognised.
 func (t *tail) String() string {
 	b := t.buf.Bytes()
-	return string(b[max(0, len(b)-t.limit):])
+	if !t.lost {
+		return string(b)
+	}
+	b = b[len(b)-t.limit:]
+	if _, whole, found := bytes.Cut(b, []byte("\n")); found && len(whole) > 0 {
+		b = whole
+	}
+	return string(b)
 }

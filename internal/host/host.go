@@ -9,6 +9,8 @@ package host
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net"
@@ -31,7 +33,9 @@ type Host interface {
 	String() string
 
 	// Run runs one command to its end. A command that could be started and
-	// ended with another status than 0 gives an *ExitError.
+	// ended with another status than 0 gives an *ExitError; a program that is
+	// not there fs.ErrNotExist. When the context or the time ends, so does
+	// the command with all its children, and the error holds the cause.
 	Run(ctx context.Context, c Command) (Result, error)
 
 	// ReadFile returns the content of a file.
@@ -74,9 +78,10 @@ type Host interface {
 	// Processes lists those whose environment holds this NAME=value: the
 	// children of an operation, found even when nobody wrote them down.
 	Processes(ctx context.Context, env string) ([]Process, error)
-	// Terminate ends the process group that p leads, with SIGTERM and, after
-	// grace, SIGKILL, and returns when it is gone. A process that is gone
-	// already, or a stranger that has its number now, is left alone.
+	// Terminate ends the process group that p leads, or p alone where it
+	// leads none, with SIGTERM and, after grace, SIGKILL, and returns when all
+	// of it is gone. A process that is gone already, or a stranger that has
+	// its number now, is left alone.
 	Terminate(ctx context.Context, p Process, grace time.Duration) error
 }
 
@@ -85,9 +90,9 @@ type Command struct {
 	Argv    []string      // program and arguments; never holds a secret
 	Dir     string        // working directory; empty: the host's default
 	Env     []string      // NAME=value, added to the host's environment; may hold secrets
-	Stdin   io.Reader     // nil: empty
-	Stdout  io.Writer     // nil: collected in Result.Stdout
-	Stderr  io.Writer     // nil: only the end is kept, for errors
+	Stdin   io.Reader     // nil: empty; a command that ends early leaves the rest unread
+	Stdout  io.Writer     // nil: collected in Result.Stdout; may be the same as Stderr
+	Stderr  io.Writer     // as printed, not redacted; nil: only the end is kept, for errors
 	Timeout time.Duration // 0: DefaultTimeout
 	Grace   time.Duration // 0: DefaultGrace
 }
@@ -113,16 +118,31 @@ type Process struct {
 	Boot  string `json:"boot"`  // /proc/sys/kernel/random/boot_id
 }
 
-// Alive reports whether p still runs on h. A process of an earlier boot does not.
-func Alive(ctx context.Context, h Host, p Process) bool {
+// Running reports whether p still runs on h; a process of an earlier boot does
+// not. An error says that it could not be looked.
+func Running(ctx context.Context, h Host, p Process) (bool, error) {
 	now, err := h.Process(ctx, p.PID)
-	return err == nil && now == p
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("looking for process %d: %w", p.PID, err)
+	}
+	return now == p, nil
+}
+
+// Alive is Running for callers that take a process which they could not look
+// for as still there: the safe side for whoever waits for its end.
+func Alive(ctx context.Context, h Host, p Process) bool {
+	running, err := Running(ctx, h, p)
+	return running || err != nil
 }
 
 type contextKey struct{}
 
 // An Operation is what every command run on its behalf carries: the
-// environment that names it, and a record of the process before it acts.
+// environment that names it, and a record of the process as soon as it runs.
+// What is killed in between is found by its environment.
 type Operation struct {
 	Env     []string                            // NAME=value for every child
 	Started func(p Process, argv0 string) error // called when a child has started; an error ends the child

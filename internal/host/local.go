@@ -1,14 +1,15 @@
 package host
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -36,7 +37,7 @@ func (Local) WriteFile(ctx context.Context, path string, data []byte, mode fs.Fi
 	}
 	tmp, err := writeTemp(path, data, mode)
 	if err != nil {
-		return err
+		return fmt.Errorf("writing %s: %w", path, err)
 	}
 	if err := os.Rename(tmp, path); err != nil {
 		os.Remove(tmp)
@@ -53,7 +54,7 @@ func (Local) Create(ctx context.Context, path string, data []byte, mode fs.FileM
 	}
 	tmp, err := writeTemp(path, data, mode)
 	if err != nil {
-		return err
+		return fmt.Errorf("creating %s: %w", path, err)
 	}
 	defer os.Remove(tmp)
 	if err := os.Link(tmp, path); err != nil {
@@ -113,7 +114,10 @@ func (Local) Rename(ctx context.Context, from, to string) error {
 	if err := os.Rename(from, to); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(to))
+	if err := syncDir(filepath.Dir(to)); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(from))
 }
 
 // Symlink makes the link under another name and renames it into place.
@@ -121,7 +125,7 @@ func (Local) Symlink(ctx context.Context, target, link string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	tmp := fmt.Sprintf("%s.%d.%d", link, os.Getpid(), time.Now().UnixNano())
+	tmp := filepath.Join(filepath.Dir(link), "."+filepath.Base(link)+"."+rand.Text())
 	if err := os.Symlink(target, tmp); err != nil {
 		return err
 	}
@@ -174,7 +178,8 @@ func (Local) FreeBytes(ctx context.Context, path string) (int64, error) {
 	if err := syscall.Statfs(path, &st); err != nil {
 		return 0, &fs.PathError{Op: "statfs", Path: path, Err: err}
 	}
-	return int64(st.Bavail) * st.Bsize, nil
+	// Blocks are counted in fragments, which are smaller on some file systems.
+	return int64(st.Bavail) * int64(cmp.Or(st.Frsize, st.Bsize)), nil
 }
 
 // Dial connects within ten seconds or the context's deadline.
@@ -220,7 +225,8 @@ func syncDir(dir string) error {
 		return err
 	}
 	defer d.Close()
-	if err := d.Sync(); err != nil && !strings.Contains(err.Error(), "invalid argument") {
+	// Some file systems cannot sync a folder.
+	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) {
 		return err
 	}
 	return nil

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,170 +14,57 @@ import (
 	"time"
 )
 
-const (
-	maxStdout = 16 << 20 // bytes of output kept in a Result
-	maxStderr = 64 << 10 // bytes of error output kept for errors
-)
-
-// Run runs one command in a process group of its own: a Ctrl-C at the
-// terminal reaches the suite, never the command behind its back. When the
-// context ends or the time is up, the whole group gets SIGTERM and, after the
-// grace, SIGKILL.
-func (Local) Run(ctx context.Context, c Command) (Result, error) {
-	if len(c.Argv) == 0 {
-		return Result{}, errors.New("running a command: no program given")
-	}
-	timeout, grace := c.Timeout, c.Grace
-	if timeout == 0 {
-		timeout = DefaultTimeout
-	}
-	if grace == 0 {
-		grace = DefaultGrace
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-
-	op := OperationOf(ctx)
-	cmd := exec.Command(c.Argv[0], c.Argv[1:]...)
-	cmd.Dir = c.Dir
-	cmd.Env = append(append(os.Environ(), op.Env...), c.Env...)
-	cmd.Stdin = c.Stdin
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	// A grandchild that keeps the pipes open must not keep us waiting.
-	cmd.WaitDelay = grace
-	stdout, stderr := &tail{limit: maxStdout}, &tail{limit: maxStderr}
-	cmd.Stdout, cmd.Stderr = stdout, stderr
-	if c.Stdout != nil {
-		cmd.Stdout = c.Stdout
-	}
-	if c.Stderr != nil {
-		cmd.Stderr = teeWriter{c.Stderr, stderr}
-	}
-
-	if err := ctx.Err(); err != nil {
-		return Result{}, fmt.Errorf("%s: not started: %w", commandName(c.Argv), err)
-	}
-	begin := time.Now()
-	if err := cmd.Start(); err != nil {
-		return Result{}, fmt.Errorf("starting %s: %w", commandName(c.Argv), err)
-	}
-	if op.Started != nil {
-		if err := recordStart(op, cmd.Process.Pid, c.Argv[0]); err != nil {
-			syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-			cmd.Wait()
-			return Result{}, fmt.Errorf("recording the start of %s: %w", commandName(c.Argv), err)
-		}
-	}
-	stop := endGroupWith(ctx, cmd.Process.Pid, grace)
-	err := cmd.Wait()
-	stop()
-	res := Result{Stdout: []byte(stdout.String()), Stderr: []byte(Redact(stderr.String())), Duration: time.Since(begin)}
-	if c.Stdout == nil && stdout.lost {
-		return res, fmt.Errorf("%s: printed more than %d bytes", commandName(c.Argv), maxStdout)
-	}
-	return res, exitError(ctx, c, timeout, string(res.Stderr), err)
-}
-
-func recordStart(op Operation, pid int, argv0 string) error {
-	p, err := Local{}.Process(context.Background(), pid)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // it has ended already
-	}
-	if err != nil {
-		return err
-	}
-	return op.Started(p, argv0)
-}
-
-// endGroupWith ends the process group pid when ctx does. The returned
-// function waits until nothing more will be signalled.
-func endGroupWith(ctx context.Context, pid int, grace time.Duration) (stop func()) {
-	done := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		select {
-		case <-done:
-			return
-		case <-ctx.Done():
-		}
-		syscall.Kill(-pid, syscall.SIGTERM)
-		select {
-		case <-done:
-		case <-time.After(grace):
-		}
-		// What is left of the group, also behind a leader that has gone.
-		syscall.Kill(-pid, syscall.SIGKILL)
-	})
-	return func() { close(done); wg.Wait() }
-}
-
-func exitError(ctx context.Context, c Command, timeout time.Duration, stderr string, err error) error {
-	if err == nil {
-		return nil
-	}
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) {
-		return fmt.Errorf("%s: %w", commandName(c.Argv), err)
-	}
-	e := &ExitError{Argv: redactAll(c.Argv), Code: exit.ExitCode(), Stderr: stderr}
-	if st, ok := exit.Sys().(syscall.WaitStatus); ok && st.Signaled() {
-		e.Signal = st.Signal().String()
-	}
-	switch {
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return fmt.Errorf("%w (its time of %s was up): %w", e, timeout, context.DeadlineExceeded)
-	case ctx.Err() != nil:
-		return fmt.Errorf("%w: %w", e, context.Cause(ctx))
-	}
-	return e
-}
-
-func redactAll(words []string) []string {
-	out := make([]string, len(words))
-	for i, w := range words {
-		out[i] = Redact(w)
-	}
-	return out
-}
-
-type teeWriter [2]interface{ Write([]byte) (int, error) }
-
-func (t teeWriter) Write(p []byte) (int, error) {
-	t[1].Write(p)
-	return t[0].Write(p)
-}
-
 var bootID = sync.OnceValues(func() (string, error) {
 	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(b)), err
 })
+
+// A procStat is what /proc/PID/stat says.
+type procStat struct {
+	group int    // process group
+	start uint64 // clock ticks after boot
+	ended bool   // a zombie
+}
+
+// readStat reads it; fs.ErrNotExist when there is no such process.
+func readStat(pid int) (procStat, error) {
+	file := fmt.Sprintf("/proc/%d/stat", pid)
+	b, err := os.ReadFile(file)
+	if errors.Is(err, syscall.ESRCH) || errors.Is(err, fs.ErrNotExist) {
+		return procStat{}, fmt.Errorf("process %d: %w", pid, fs.ErrNotExist)
+	}
+	if err != nil {
+		return procStat{}, err
+	}
+	// The name, in parentheses, may hold anything, also parentheses.
+	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	if len(fields) < 20 {
+		return procStat{}, fmt.Errorf("process %d: cannot read %s", pid, file)
+	}
+	st := procStat{ended: strings.Contains("ZXx", fields[0])}
+	var groupErr, startErr error
+	st.group, groupErr = strconv.Atoi(fields[2])
+	st.start, startErr = strconv.ParseUint(fields[19], 10, 64)
+	if err := errors.Join(groupErr, startErr); err != nil {
+		return procStat{}, fmt.Errorf("process %d: cannot read %s: %w", pid, file, err)
+	}
+	return st, nil
+}
 
 // Process reads /proc; a zombie counts as gone.
 func (Local) Process(ctx context.Context, pid int) (Process, error) {
 	if err := ctx.Err(); err != nil {
 		return Process{}, err
 	}
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if errors.Is(err, syscall.ESRCH) || errors.Is(err, fs.ErrNotExist) {
-		return Process{}, fmt.Errorf("process %d: %w", pid, fs.ErrNotExist)
-	}
+	st, err := readStat(pid)
 	if err != nil {
 		return Process{}, err
 	}
-	boot, err := bootID()
-	if err != nil {
-		return Process{}, err
-	}
-	// The name, in parentheses, may hold anything, also parentheses.
-	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-	if len(fields) < 20 {
-		return Process{}, fmt.Errorf("process %d: cannot read /proc/%d/stat", pid, pid)
-	}
-	if fields[0] == "Z" || fields[0] == "X" {
+	if st.ended {
 		return Process{}, fmt.Errorf("process %d has ended: %w", pid, fs.ErrNotExist)
 	}
-	start, err := strconv.ParseUint(fields[19], 10, 64)
-	return Process{PID: pid, Start: start, Boot: boot}, err
+	boot, err := bootID()
+	return Process{PID: pid, Start: st.start, Boot: boot}, err
 }
 
 // Processes looks at every process whose environment this user may read.
@@ -204,31 +90,73 @@ func (l Local) Processes(ctx context.Context, env string) ([]Process, error) {
 	return found, nil
 }
 
+// groupRuns reports whether a process group has a member that is no zombie.
+func groupRuns(group int) bool {
+	if errors.Is(syscall.Kill(-group, 0), syscall.ESRCH) {
+		return false
+	}
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return true
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		if st, err := readStat(pid); err == nil && st.group == group && !st.ended {
+			return true
+		}
+	}
+	return false
+}
+
+// killWait is how long the kernel gets to end a process after SIGKILL.
+const killWait = 10 * time.Second
+
 // Terminate signals the group that p leads, or p alone where it leads none.
 func (l Local) Terminate(ctx context.Context, p Process, grace time.Duration) error {
-	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
-		if !Alive(ctx, l, p) {
-			return ctx.Err()
-		}
-		target := p.PID
-		if pgid, err := syscall.Getpgid(p.PID); err == nil && pgid == p.PID {
-			target = -p.PID
-		}
-		if err := syscall.Kill(target, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
-			return fmt.Errorf("ending process %d: %w", p.PID, err)
-		}
-		for end := time.Now().Add(max(grace, 100*time.Millisecond)); time.Now().Before(end) && ctx.Err() == nil; {
-			if !Alive(ctx, l, p) {
-				return nil
-			}
-			time.Sleep(20 * time.Millisecond)
-		}
-	}
-	if err := ctx.Err(); err != nil {
+	if there, err := Running(ctx, l, p); err != nil || !there {
 		return err
 	}
-	if Alive(ctx, l, p) {
-		return fmt.Errorf("ending process %d: it is still there after SIGKILL", p.PID)
+	st, err := readStat(p.PID)
+	if err != nil || st.start != p.Start {
+		return nil // gone since
 	}
-	return nil
+	// A group keeps its number from being used again, also without its leader.
+	target, gone := -p.PID, func() bool { return !groupRuns(p.PID) }
+	if st.group != p.PID {
+		target, gone = p.PID, func() bool {
+			st, err := readStat(p.PID)
+			return err != nil || st.ended || st.start != p.Start
+		}
+	}
+	for _, try := range []struct {
+		signal syscall.Signal
+		wait   time.Duration
+	}{{syscall.SIGTERM, grace}, {syscall.SIGKILL, killWait}} {
+		if err := syscall.Kill(target, try.signal); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return fmt.Errorf("ending process %d: %w", p.PID, err)
+		}
+		if await(ctx, try.wait, gone) {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("ending process %d: %w", p.PID, context.Cause(ctx))
+		}
+	}
+	return fmt.Errorf("ending process %d: it is still there after SIGKILL", p.PID)
+}
+
+// await looks now and then, for no longer than limit, whether something has
+// come true.
+func await(ctx context.Context, limit time.Duration, come func() bool) bool {
+	for end := time.Now().Add(limit); ; time.Sleep(20 * time.Millisecond) {
+		if come() {
+			return true
+		}
+		if time.Now().After(end) || ctx.Err() != nil {
+			return false
+		}
+	}
 }

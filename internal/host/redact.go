@@ -32,9 +32,9 @@ func AddSecret(words ...string) {
 		if len(w) < minSecret {
 			continue
 		}
-		secrets.words[w] = true
-		secrets.words[url.QueryEscape(w)] = true
-		secrets.words[url.PathEscape(w)] = true
+		for _, form := range forms(w) {
+			secrets.words[form] = true
+		}
 	}
 	ordered := make([]string, 0, len(secrets.words))
 	for w := range secrets.words {
@@ -47,6 +47,18 @@ func AddSecret(words ...string) {
 		pairs = append(pairs, w, "***")
 	}
 	secrets.replacer = strings.NewReplacer(pairs...)
+}
+
+// forms are the ways in which a word may stand in a text: as it is, in each
+// part of a URL, and with everything escaped, as Python's quote does it.
+func forms(w string) []string {
+	return []string{
+		w,
+		url.QueryEscape(w),
+		url.PathEscape(w),
+		strings.TrimPrefix(url.UserPassword("", w).String(), ":"),
+		strings.ReplaceAll(url.QueryEscape(w), "+", "%20"),
+	}
 }
 
 // Redact returns s with every secret word replaced by three stars.
