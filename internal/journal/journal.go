@@ -5,14 +5,11 @@
 package journal
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"regexp"
 	"strings"
@@ -89,6 +86,8 @@ type Journal struct {
 	path string
 	now  func() time.Time
 	log  Log
+	// unsure: the file may end within a line, after a crash or a full disk.
+	unsure bool
 }
 
 var idForm = regexp.MustCompile(`^\d{8}T\d{6}Z-[a-z]+(-[a-z]+)*-[0-9a-f]{6}$`)
@@ -123,19 +122,14 @@ func Create(ctx context.Context, h host.Host, dir string, header Header, now fun
 }
 
 // Open goes on with an existing journal, such as an interrupted operation's.
-// A torn last line is closed off first, so that it stays the only one.
+// What a crash cut off is declared as such before anything is added, so that
+// it is never taken for damage.
 func Open(ctx context.Context, h host.Host, file string, now func() time.Time) (*Journal, error) {
 	log, err := Read(ctx, h, file)
 	if err != nil {
 		return nil, err
 	}
-	j := &Journal{h: h, path: file, now: now, log: log}
-	if !log.unended {
-		return j, nil
-	}
-	if err := h.Append(ctx, file, []byte("\n"), 0o600); err != nil {
-		return nil, fmt.Errorf("closing the last line of the journal: %w", err)
-	}
+	j := &Journal{h: h, path: file, now: now, log: log, unsure: log.unended}
 	if log.Torn != "" {
 		err = j.Append(ctx, Record{Type: Torn, Text: fmt.Sprintf("%d bytes of a record were cut off", len(log.Torn))})
 	}
@@ -156,98 +150,36 @@ func (j *Journal) Log() Log {
 
 // Append records r and returns when it is on the disk. It does not end with
 // the context's cancellation: that a step was stopped must be written too.
+// Facts are kept as they are, texts redacted.
 func (j *Journal) Append(ctx context.Context, r Record) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
+	if j.unsure && r.Type != Torn {
+		cut := Record{Type: Torn, Text: "the record before this one may be cut off"}
+		if err := j.append(ctx, cut); err != nil {
+			return err
+		}
+	}
+	return j.append(ctx, r)
+}
+
+func (j *Journal) append(ctx context.Context, r Record) error {
 	r.V, r.Time, r.Text = Version, j.now().UTC(), host.Redact(r.Text)
 	line, err := json.Marshal(r)
 	if err != nil {
 		return fmt.Errorf("writing the journal: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
-	defer cancel()
-	if err := j.h.Append(ctx, j.path, append(line, '\n'), 0o600); err != nil {
+	line = append(line, '\n')
+	if j.unsure {
+		line = append([]byte("\n"), line...)
+	}
+	if err := j.h.Append(ctx, j.path, line, 0o600); err != nil {
+		j.unsure = true
 		return fmt.Errorf("writing the journal: %w", err)
 	}
+	j.unsure = false
 	j.log.Records = append(j.log.Records, r)
 	return nil
-}
-
-// A Log is a journal as read.
-type Log struct {
-	Path    string
-	Records []Record
-	Torn    string // a last line that was cut off while being written, if any
-	unended bool   // the last line has no line feed
-}
-
-// Read returns the records of a journal. A last line that is cut off is what
-// a crash leaves: it is set aside in Log.Torn. Any other line that cannot be
-// read is damage, and an error that names the line.
-func Read(ctx context.Context, h host.Host, file string) (Log, error) {
-	b, err := h.ReadFile(ctx, file)
-	if err != nil {
-		return Log{}, fmt.Errorf("reading the journal: %w", err)
-	}
-	log := Log{Path: file}
-	lines := bytes.Split(b, []byte("\n"))
-	log.unended = len(lines[len(lines)-1]) > 0
-	for i, line := range lines {
-		if len(line) == 0 {
-			continue
-		}
-		var r Record
-		if err := json.Unmarshal(line, &r); err != nil {
-			if i == len(lines)-1 {
-				log.Torn = string(line)
-				continue
-			}
-			if closedAsTorn(lines[i+1]) {
-				continue
-			}
-			return log, fmt.Errorf("reading the journal: %s line %d is damaged (%v); the lines before it can be trusted", file, i+1, err)
-		}
-		if r.V > Version {
-			return log, fmt.Errorf("reading the journal: %s line %d has format %d, this program knows up to %d: use the newer program that wrote it", file, i+1, r.V, Version)
-		}
-		log.Records = append(log.Records, r)
-	}
-	if len(log.Records) == 0 || log.Records[0].Type != Begin || log.Records[0].Header == nil {
-		return log, fmt.Errorf("reading the journal: %s does not begin with an operation", file)
-	}
-	return log, nil
-}
-
-// closedAsTorn reports whether this line says that the one before it was cut
-// off: only then is a line in the middle that cannot be read no damage.
-func closedAsTorn(line []byte) bool {
-	var r Record
-	return json.Unmarshal(line, &r) == nil && r.Type == Torn
-}
-
-// List reads the journals in dir, newest first. Those that cannot be read are
-// reported as errors beside the good ones.
-func List(ctx context.Context, h host.Host, dir string) ([]Log, error) {
-	names, err := h.List(ctx, dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("listing the journals: %w", err)
-	}
-	var logs []Log
-	var faults []error
-	for i := len(names) - 1; i >= 0; i-- {
-		id, isJournal := strings.CutSuffix(names[i], ".jsonl")
-		if !isJournal || !idForm.MatchString(id) {
-			continue
-		}
-		log, err := Read(ctx, h, path.Join(dir, names[i]))
-		if err != nil {
-			faults = append(faults, err)
-			continue
-		}
-		logs = append(logs, log)
-	}
-	return logs, errors.Join(faults...)
 }

@@ -12,19 +12,15 @@ type StepState struct {
 	Name     string        `json:"name"`
 	Type     Type          `json:"state"` // the last record of it: Start (running, or interrupted), Done, …
 	Began    time.Time     `json:"began"`
+	Acted    bool          `json:"acted"` // it began to act and was not taken back
 	Digest   string        `json:"digest,omitempty"`
 	Duration time.Duration `json:"duration"` // nanoseconds
 	Text     string        `json:"text,omitempty"`
 }
 
-// Touched reports whether the step began to act and was not taken back.
-func (s StepState) Touched() bool {
-	switch s.Type {
-	case Start, Done, Failed, UndoStart, UndoFailed:
-		return true
-	}
-	return false
-}
+// Touched reports whether the step began to act and was not taken back. One
+// that failed before it could begin has not.
+func (s StepState) Touched() bool { return s.Acted }
 
 // Header is what the first record says of the operation.
 func (l Log) Header() Header { return *l.Records[0].Header }
@@ -72,8 +68,11 @@ func (l Log) Steps() []StepState {
 		}
 		s := &steps[i]
 		s.Type = r.Type
-		if r.Type == Start {
-			s.Digest = r.Digest
+		switch r.Type {
+		case Start:
+			s.Digest, s.Acted = r.Digest, true
+		case Undone:
+			s.Acted = false
 		}
 		if r.Type == Done || r.Type == Failed || r.Type == Skipped {
 			s.Duration = time.Duration(r.Millis) * time.Millisecond
