@@ -10,9 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/host"
@@ -53,71 +51,98 @@ type Lease struct {
 	holder Holder
 }
 
-const prefix = "lease."
-
 // Take takes the lease in dir for holder, whose Token and Since it sets. Each
-// lease is a file of the next number, made exclusively: of many takers one
-// wins. The first number is the time, so that numbers still grow when the
-// folder was lost. A lease whose process is gone is free.
+// lease is the file of the number after the last one's, made exclusively: of
+// many takers, whatever their clocks say, one wins. A lease whose process is
+// gone is free; one whose process could not be looked for is not.
 func Take(ctx context.Context, h host.Host, dir string, holder Holder, now time.Time) (*Lease, error) {
 	if err := h.Mkdir(ctx, dir, 0o700); err != nil {
 		return nil, fmt.Errorf("taking the lease: %w", err)
 	}
 	for {
-		if err := ctx.Err(); err != nil {
+		if ctx.Err() != nil {
 			return nil, fmt.Errorf("taking the lease: %w", context.Cause(ctx))
 		}
 		last, err := Show(ctx, h, dir)
 		if err != nil {
 			return nil, err
 		}
-		holder.Token = now.Unix()
-		if last != nil {
-			if last.Released == nil && host.Alive(ctx, h, last.Process) {
-				return nil, fmt.Errorf("%w: %s", ErrHeld, last)
-			}
-			holder.Token = max(holder.Token, last.Token+1)
-		}
-		holder.V, holder.Since, holder.Released = Version, now.UTC(), nil
-		l := &Lease{h: h, dir: dir, holder: holder}
-		if err := h.Create(ctx, l.path(holder.Token), l.encode(), 0o600); err != nil {
-			if errors.Is(err, fs.ErrExist) {
-				continue
-			}
-			return nil, fmt.Errorf("taking the lease: %w", err)
-		}
-		// A slow taker may have made a number that others had already passed.
-		if err := l.Check(ctx); err != nil {
-			if rmErr := h.Remove(ctx, l.path(holder.Token)); rmErr != nil {
-				return nil, rmErr
+		if last == nil {
+			if err := layGround(ctx, h, dir, now); err != nil {
+				return nil, err
 			}
 			continue
 		}
-		return l, l.removeOlder(ctx)
+		if last.Released == nil {
+			running, err := host.Running(ctx, h, last.Process)
+			if err != nil {
+				return nil, fmt.Errorf("taking the lease: %s, and it could not be seen whether it still runs: %w", last, err)
+			}
+			if running {
+				return nil, fmt.Errorf("%w: %s", ErrHeld, last)
+			}
+		}
+		holder.V, holder.Token, holder.Since, holder.Released = Version, last.Token+1, now.UTC(), nil
+		l := &Lease{h: h, dir: dir, holder: holder}
+		won, err := l.make(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if won {
+			return l, nil
+		}
 	}
+}
+
+// layGround makes the ground, unless somebody else just has.
+func layGround(ctx context.Context, h host.Host, dir string, now time.Time) error {
+	now = now.UTC()
+	l := &Lease{h: h, dir: dir, holder: Holder{V: Version, Token: now.Unix(), Since: now, Released: &now}}
+	if err := h.Create(ctx, l.path(ground), l.encode(), 0o600); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("taking the lease: %w", err)
+	}
+	return nil
+}
+
+// make creates the file of this lease; false when another taker was first.
+func (l *Lease) make(ctx context.Context) (bool, error) {
+	err := l.h.Create(ctx, l.path(l.holder.Token), l.encode(), 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("taking the lease: %w", err)
+	}
+	// Once it is made it must be held or removed, also when ctx ends here.
+	ctx = context.WithoutCancel(ctx)
+	// A slow taker may have made a number that others had already passed.
+	if err := l.Check(ctx); err != nil {
+		if rmErr := l.h.Remove(ctx, l.path(l.holder.Token)); rmErr != nil {
+			return false, fmt.Errorf("taking the lease: %w", rmErr)
+		}
+		if !errors.Is(err, ErrHeld) {
+			return false, err
+		}
+		return false, nil
+	}
+	l.removeOlder(ctx)
+	return true, nil
 }
 
 // Show reads the newest lease; nil when there never was one. It may be
 // released, or its process gone.
 func Show(ctx context.Context, h host.Host, dir string) (*Holder, error) {
-	tokens, err := tokens(ctx, h, dir)
-	if err != nil || len(tokens) == 0 {
-		return nil, err
+	for {
+		all, err := tokens(ctx, h, dir)
+		if err != nil || len(all) == 0 {
+			return nil, err
+		}
+		holder, err := read(ctx, h, dir, all[len(all)-1])
+		if errors.Is(err, fs.ErrNotExist) && ctx.Err() == nil {
+			continue // removed meanwhile by the holder of the next one
+		}
+		return holder, err
 	}
-	newest := tokens[len(tokens)-1]
-	file := path.Join(dir, prefix+strconv.FormatInt(newest, 10))
-	b, err := h.ReadFile(ctx, file)
-	if err != nil {
-		return nil, fmt.Errorf("reading the lease: %w", err)
-	}
-	var holder Holder
-	if err := json.Unmarshal(b, &holder); err != nil || holder.Token != newest {
-		return nil, fmt.Errorf("reading the lease: %s is damaged: look who works on this target, then remove the file", file)
-	}
-	if holder.V > Version {
-		return nil, fmt.Errorf("reading the lease: %s has format %d, this program knows up to %d", file, holder.V, Version)
-	}
-	return &holder, nil
 }
 
 // Token is the number of this lease.
@@ -161,40 +186,16 @@ func (l *Lease) path(token int64) string {
 	return path.Join(l.dir, prefix+strconv.FormatInt(token, 10))
 }
 
-func (l *Lease) removeOlder(ctx context.Context) error {
+// removeOlder tidies up. What it leaves does no harm, the next holder tries
+// again.
+func (l *Lease) removeOlder(ctx context.Context) {
 	all, err := tokens(ctx, l.h, l.dir)
 	if err != nil {
-		return err
+		return
 	}
 	for _, t := range all {
-		if t < l.holder.Token {
-			if err := l.h.Remove(ctx, l.path(t)); err != nil {
-				return err
-			}
+		if t != ground && t < l.holder.Token {
+			_ = l.h.Remove(ctx, l.path(t))
 		}
 	}
-	return nil
-}
-
-// tokens lists the numbers of the lease files, ascending.
-func tokens(ctx context.Context, h host.Host, dir string) ([]int64, error) {
-	names, err := h.List(ctx, dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("looking for the lease: %w", err)
-	}
-	var all []int64
-	for _, name := range names {
-		number, ok := strings.CutPrefix(name, prefix)
-		if !ok {
-			continue
-		}
-		if t, err := strconv.ParseInt(number, 10, 64); err == nil {
-			all = append(all, t)
-		}
-	}
-	slices.Sort(all)
-	return all, nil
 }

@@ -25,6 +25,7 @@ type State string
 // States of a release. Only a verified one is a candidate for a rollback.
 const (
 	Building   State = "building"    // its folder is being filled; useless after a crash
+	Fetched    State = "fetched"     // its code is there, its environment is not
 	Installed  State = "installed"   // complete, never live
 	Live       State = "live"        // current, not yet verified
 	Verified   State = "verified"    // has passed the verification
@@ -51,7 +52,7 @@ var idForm = regexp.MustCompile(`^\d{8}T\d{6}Z-[0-9a-f]{8}$`)
 
 // NewID names a release by time and commit.
 func NewID(commit string, now time.Time) string {
-	return now.UTC().Format("20060102T150405Z") + "-" + commit[:8]
+	return now.UTC().Format("20060102T150405Z") + "-" + commit[:min(8, len(commit))]
 }
 
 // A Store is the releases of one target.
@@ -82,12 +83,23 @@ func (s *Store) All(ctx context.Context) ([]Release, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the releases: %w", err)
 	}
-	var f fileFormat
-	if err := json.Unmarshal(b, &f); err != nil {
-		return nil, fmt.Errorf("reading the releases: %s is damaged (%v): compare it with the folders in %s and mend it", s.file(), err, path.Join(s.root, "releases"))
+	// The version first: what else a newer format changed cannot be known.
+	var format struct {
+		V int `json:"v"`
 	}
-	if f.V > Version {
-		return nil, fmt.Errorf("reading the releases: %s has format %d, this program knows up to %d", s.file(), f.V, Version)
+	var f fileFormat
+	err = json.Unmarshal(b, &format)
+	if err == nil && format.V > Version {
+		return nil, fmt.Errorf("reading the releases: %s has format %d, this program knows up to %d: use the newer program that wrote it", s.file(), format.V, Version)
+	}
+	if err == nil {
+		err = json.Unmarshal(b, &f)
+	}
+	if err == nil && f.V < 1 {
+		err = errors.New("it has no format number")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the releases: %s is damaged (%w): compare it with the folders in %s and mend it", s.file(), err, path.Join(s.root, "releases"))
 	}
 	return f.Releases, nil
 }
@@ -117,12 +129,21 @@ func (s *Store) Remove(ctx context.Context, id string) error {
 	} else if live != nil && live.ID == id {
 		return fmt.Errorf("removing release %s: it is live", id)
 	}
-	if err := s.h.Remove(ctx, s.Dir(id)); err != nil {
-		return fmt.Errorf("removing release %s: %w", id, err)
-	}
 	all, err := s.All(ctx)
 	if err != nil {
 		return err
+	}
+	// A crash must not leave half a folder that still counts as a release.
+	for i := range all {
+		if all[i].ID == id && all[i].State != Building {
+			all[i].State = Building
+			if err := s.write(ctx, all); err != nil {
+				return err
+			}
+		}
+	}
+	if err := s.h.Remove(ctx, s.Dir(id)); err != nil {
+		return fmt.Errorf("removing release %s: %w", id, err)
 	}
 	return s.write(ctx, slices.DeleteFunc(all, func(o Release) bool { return o.ID == id }))
 }
@@ -167,10 +188,16 @@ func (s *Store) Current(ctx context.Context) (*Release, error) {
 	if err != nil {
 		return nil, fmt.Errorf("looking for the live release: %w", err)
 	}
-	if _, err := s.h.Stat(ctx, s.Dir(path.Base(target))); err != nil {
-		return nil, fmt.Errorf("looking for the live release: %s points to %s, which is not there: point it to a release of %s", s.CurrentLink(), target, path.Join(s.root, "releases"))
+	id := path.Base(target)
+	_, err = s.h.Stat(ctx, s.Dir(id))
+	elsewhere := target != path.Join("releases", id) && target != s.Dir(id)
+	if elsewhere || errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("looking for the live release: %s points to %s, which is no release that is there: point it to one of %s", s.CurrentLink(), target, path.Join(s.root, "releases"))
 	}
-	r, err := s.Find(ctx, path.Base(target))
+	if err != nil {
+		return nil, fmt.Errorf("looking for the live release: %w", err)
+	}
+	r, err := s.Find(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("looking for the live release: %w", err)
 	}
@@ -179,6 +206,9 @@ func (s *Store) Current(ctx context.Context) (*Release, error) {
 
 // SetCurrent switches `current` to a release in one step.
 func (s *Store) SetCurrent(ctx context.Context, id string) error {
+	if !idForm.MatchString(id) {
+		return fmt.Errorf("switching to release %q: that is no release id", id)
+	}
 	if _, err := s.h.Stat(ctx, s.Dir(id)); err != nil {
 		return fmt.Errorf("switching to release %s: %w", id, err)
 	}
@@ -189,29 +219,18 @@ func (s *Store) SetCurrent(ctx context.Context, id string) error {
 	return nil
 }
 
-// ClearCurrent takes the link away: the state before a first deployment.
+// ClearCurrent takes the link away: the state before a first deployment. What
+// is no link is left alone.
 func (s *Store) ClearCurrent(ctx context.Context) error {
-	return s.h.Remove(ctx, s.CurrentLink())
-}
-
-// Expired lists the releases that retention lets go: all but the live one, the
-// newest keep verified ones, and what is newer than the oldest of those and
-// not failed or half-built.
-func Expired(all []Release, live string, keep int) []Release {
-	kept := 0
-	var expired []Release
-	for i := len(all) - 1; i >= 0; i-- {
-		r := all[i]
-		switch {
-		case r.ID == live:
-			continue
-		case r.State == Verified && kept < keep:
-			kept++
-			continue
-		case r.State == Installed && kept == 0:
-			continue // fetched ahead of a deployment to come
-		}
-		expired = append(expired, r)
+	_, err := s.h.Readlink(ctx, s.CurrentLink())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	return expired
+	if err == nil {
+		err = s.h.Remove(ctx, s.CurrentLink())
+	}
+	if err != nil {
+		return fmt.Errorf("taking away the link to the live release: %w", err)
+	}
+	return nil
 }

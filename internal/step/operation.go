@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"sync"
 	"time"
 
@@ -82,8 +81,8 @@ func (o *Operation) do(ctx context.Context, s Step) error {
 	if state.Type == journal.Done || state.Type == journal.Skipped {
 		return nil
 	}
-	r := &Run{Operation: o, step: name}
-	ctx, cancel := context.WithTimeout(o.context(ctx, name), deadline(s))
+	r := &Run{Operation: o, step: name, shown: name}
+	ctx, cancel := limited(o.context(ctx, name), s)
 	defer cancel()
 
 	o.observer.Started(name)
@@ -125,7 +124,11 @@ func (o *Operation) do(ctx context.Context, s Step) error {
 
 // failed records what went wrong with a step and returns it, named.
 func (o *Operation) failed(ctx context.Context, r *Run, began time.Time, err error) error {
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+	switch cause := context.Cause(ctx); {
+	case cause == nil || errors.Is(err, cause):
+	case err == ctx.Err():
+		err = cause // says more
+	default:
 		err = fmt.Errorf("%w: %w", cause, err)
 	}
 	d := o.now().Sub(began)
@@ -157,8 +160,8 @@ func (o *Operation) Undo(ctx context.Context, list []Step) error {
 func (o *Operation) undo(ctx context.Context, s Step, undoer Undoer) error {
 	name := s.String()
 	shown := "undo " + name
-	r := &Run{Operation: o, step: shown}
-	ctx, cancel := context.WithTimeout(o.context(ctx, name), deadline(s))
+	r := &Run{Operation: o, step: name, shown: shown}
+	ctx, cancel := limited(o.context(ctx, name), s)
 	defer cancel()
 	o.observer.Started(shown)
 	began := o.now()
@@ -184,31 +187,6 @@ func (o *Operation) End(ctx context.Context, outcome, text string) error {
 	return o.journal.Append(ctx, journal.Record{Type: journal.End, Outcome: outcome, Text: text})
 }
 
-// EndOrphans ends the processes that an earlier process of the suite started
-// for this operation and left behind, so that nothing acts any more when it is
-// looked at what they did. It returns how many there were.
-func (o *Operation) EndOrphans(ctx context.Context, h host.Host, grace time.Duration) (int, error) {
-	orphans, err := h.Processes(ctx, operationVariable+"="+o.ID())
-	if err != nil {
-		return 0, fmt.Errorf("looking for processes of %s: %w", o.ID(), err)
-	}
-	for _, r := range o.journal.Log().Records {
-		if r.Type != journal.Child || r.Process == nil {
-			continue
-		}
-		// Found by number as well, for one whose environment cannot be read.
-		if p, err := h.Process(ctx, r.Process.PID); err == nil && p == *r.Process {
-			orphans = append(orphans, p)
-		}
-	}
-	for _, p := range orphans {
-		if err := h.Terminate(ctx, p, grace); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return 0, err
-		}
-	}
-	return len(orphans), nil
-}
-
 // operationVariable is set in the environment of every child.
 const operationVariable = "ETF_OPERATION"
 
@@ -226,11 +204,13 @@ func (o *Operation) context(ctx context.Context, step string) context.Context {
 // ApplicationName is what the operation's database sessions are called.
 func (o *Operation) ApplicationName() string { return "etf-deploy/" + o.ID() }
 
-func deadline(s Step) time.Duration {
+// limited bounds a step; what ends by it says so.
+func limited(ctx context.Context, s Step) (context.Context, context.CancelFunc) {
+	limit := DefaultDeadline
 	if l, ok := s.(Limiter); ok {
-		return l.Deadline()
+		limit = l.Deadline()
 	}
-	return DefaultDeadline
+	return context.WithTimeoutCause(ctx, limit, fmt.Errorf("its deadline of %s was up: %w", limit, context.DeadlineExceeded))
 }
 
 // Facts is a convenience for tests and reports: all notes by key, the latest of each.

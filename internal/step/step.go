@@ -110,23 +110,24 @@ type Observer interface {
 // A Run is a step's view of its operation while it runs.
 type Run struct {
 	*Operation
-	step   string
+	step   string // as recorded
+	shown  string // to the observer: an undo under a name of its own
 	detail string
 }
 
-// Step is the name under which this step is recorded.
+// Step is the name under which this step is recorded, the same in its undo.
 func (r *Run) Step() string { return r.step }
 
 // Progress tells the observer how far the step is; total 0 means unknown.
 func (r *Run) Progress(done, total int64, text string) {
-	r.observer.Progress(r.step, done, total, text)
+	r.observer.Progress(r.shown, done, total, text)
 }
 
 // Say sets the step's result, one line for the table at the end.
 func (r *Run) Say(format string, args ...any) { r.detail = fmt.Sprintf(format, args...) }
 
 // Log shows a line while the step runs.
-func (r *Run) Log(format string, args ...any) { r.observer.Log(r.step, fmt.Sprintf(format, args...)) }
+func (r *Run) Log(format string, args ...any) { r.observer.Log(r.shown, fmt.Sprintf(format, args...)) }
 
 // Note records a fact durably, before what depends on it happens.
 func (r *Run) Note(ctx context.Context, key string, value any) error {
