@@ -1,0 +1,216 @@
+// Package config reads deploy.yaml into one validated value. Every fault of
+// the file is reported at once, with its key path; secrets come by reference
+// only, and what they resolve to is registered for redaction.
+package config
+
+import (
+	"os"
+	"path"
+	"time"
+)
+
+// DefaultEnvironment is what runs when ETF_ENV says nothing.
+const DefaultEnvironment = "sandbox"
+
+// Environment is the environment that the process is asked to work on: the
+// variable ETF_ENV, or DefaultEnvironment.
+func Environment() string {
+	if name := os.Getenv("ETF_ENV"); name != "" {
+		return name
+	}
+	return DefaultEnvironment
+}
+
+// Config is one environment of deploy.yaml. The keys are explained there.
+// Durations and times are of UTC; paths are those of the target host.
+type Config struct {
+	Environment string `yaml:"-"` // its name in deploy.yaml
+	File        string `yaml:"-"` // where it was read from
+
+	Host           string     `yaml:"host"`      // "local"
+	Root           string     `yaml:"root"`      // absolute
+	Variables      string     `yaml:"variables"` // file of NAME=value lines for ${NAME}; may be empty
+	Confirm        bool       `yaml:"confirm"`   // ask before anything changes
+	Source         Source     `yaml:"source"`
+	Python         Python     `yaml:"python"`
+	Services       Services   `yaml:"services"`
+	Celery         Celery     `yaml:"celery"`
+	Database       Database   `yaml:"database"`
+	Cache          Cache      `yaml:"cache"`
+	BrokerURL      string     `yaml:"broker_url"`
+	PriceSourceURL string     `yaml:"price_source_url"`
+	API            API        `yaml:"api"`
+	Env            Env        `yaml:"env"`
+	Metrics        Metrics    `yaml:"metrics"`
+	Thresholds     Thresholds `yaml:"thresholds"`
+	Timeouts       Timeouts   `yaml:"timeouts"`
+	Monitoring     Monitoring `yaml:"monitoring"`
+	Contacts       Contacts   `yaml:"contacts"`
+	Window         Window     `yaml:"window"`
+	Backup         Backup     `yaml:"backup"`
+	Retention      Retention  `yaml:"retention"`
+}
+
+// Source is where the service's code comes from.
+type Source struct {
+	Origin string `yaml:"origin"` // git URL or absolute path
+	Ref    string `yaml:"ref"`    // what is deployed when no -ref is given
+	Subdir string `yaml:"subdir"` // folder of the service in the repository; may be empty
+}
+
+// Python is how a release gets its virtual environment.
+type Python struct {
+	Interpreter  string        `yaml:"interpreter"`   // absolute
+	Requirements string        `yaml:"requirements"`  // relative to Source.Subdir
+	PackageIndex string        `yaml:"package_index"` // URL; empty: pip's own configuration
+	Timeout      time.Duration `yaml:"timeout"`       // of the whole installation
+}
+
+// Services names supervisor's programs.
+type Services struct {
+	Socket string `yaml:"socket"` // supervisor's unix socket
+	API    string `yaml:"api"`    // its processes are restarted in turn
+	Worker string `yaml:"worker"`
+	Beat   string `yaml:"beat"`
+}
+
+// Celery is the application and its workers.
+type Celery struct {
+	App   string        `yaml:"app"`
+	Nodes []string      `yaml:"nodes"` // worker0@etf: who must answer a ping
+	Queue string        `yaml:"queue"`
+	Drain time.Duration `yaml:"drain"` // how long running tasks may take to end
+	Start time.Duration `yaml:"start"` // how long workers may take to answer
+}
+
+// Database is the service's PostgreSQL database.
+type Database struct {
+	URL              string        `yaml:"url"`              // libpq form, of the owning role
+	Name             string        `yaml:"name"`             // empty in the file: the one of URL
+	Role             string        `yaml:"role"`             // application role
+	ApplicationName  string        `yaml:"application_name"` // of the service's sessions
+	Tools            string        `yaml:"tools"`            // folder of pg_dump and pg_restore; empty: found by version
+	LockTimeout      time.Duration `yaml:"lock_timeout"`     // of migrations
+	StatementTimeout time.Duration `yaml:"statement_timeout"`
+	Jobs             int           `yaml:"jobs"` // of pg_dump and pg_restore
+}
+
+// Cache is the service's Redis.
+type Cache struct {
+	URL      string `yaml:"url"`
+	Prefix   string `yaml:"prefix"`    // of the keys that may be cleared
+	PauseKey string `yaml:"pause_key"` // while it exists, updates must not start
+}
+
+// API is the service's HTTP side.
+type API struct {
+	URL           string   `yaml:"url"`
+	Health        string   `yaml:"health"`
+	Metrics       string   `yaml:"metrics"`   // empty: the service has none
+	Endpoints     []string `yaml:"endpoints"` // must answer 200
+	ReleaseField  string   `yaml:"release_field"`
+	ReleaseHeader string   `yaml:"release_header"`
+}
+
+// Metrics is what the service must expose.
+type Metrics struct {
+	Required []string `yaml:"required"`
+}
+
+// Thresholds are the limits that findings are judged against.
+type Thresholds struct {
+	Tolerate    map[string]int `yaml:"tolerate"`     // data rule → rows that may break it
+	StuckAfter  time.Duration  `yaml:"stuck_after"`  // an update in processing for longer
+	RatesGap    int            `yaml:"rates_gap"`    // days that a price may be newer than its rate
+	LogErrors   int            `yaml:"log_errors"`   // lines of ERROR and above since the cut-over
+	Latency     time.Duration  `yaml:"latency"`      // of one API answer
+	DiskReserve Bytes          `yaml:"disk_reserve"` // must stay free after backup and release
+	BackupAge   time.Duration  `yaml:"backup_age"`   // of the newest proven backup
+	LongestTask time.Duration  `yaml:"longest_task"` // supervisor must not kill before this
+}
+
+// Timeouts bound what only looks.
+type Timeouts struct {
+	Connect time.Duration `yaml:"connect"` // to a server
+	Check   time.Duration `yaml:"check"`   // one check
+	Verify  time.Duration `yaml:"verify"`  // the update that travels through the service
+}
+
+// Monitoring is where Prometheus and Alertmanager answer; both may be empty.
+type Monitoring struct {
+	Prometheus   string `yaml:"prometheus"`
+	Alertmanager string `yaml:"alertmanager"`
+}
+
+// Contacts are the people of the plan, in the order in which they are called.
+type Contacts struct {
+	Primary    Contact `yaml:"primary"`
+	Secondary  Contact `yaml:"secondary"`
+	Escalation Contact `yaml:"escalation"`
+}
+
+// A Contact is one person or rota.
+type Contact struct {
+	Name  string `yaml:"name"`
+	Role  string `yaml:"role"`
+	Email string `yaml:"email"`
+	Phone string `yaml:"phone"`
+	Chat  string `yaml:"chat"`
+}
+
+// Backup is how backups are proven, and when they run outside deployments.
+type Backup struct {
+	Verify   string      `yaml:"verify"`   // "contents" or "restore"
+	Schedule []TimeOfDay `yaml:"schedule"` // UTC, daily
+}
+
+// Values of Backup.Verify.
+const (
+	VerifyContents = "contents" // checksum, table of contents, row counts
+	VerifyRestore  = "restore"  // and restored into a scratch database
+)
+
+// Retention is how many are kept; what is live or needed to go back always is.
+type Retention struct {
+	Releases int `yaml:"releases"`
+	Backups  int `yaml:"backups"`
+}
+
+// All returns the three contacts with their level, in calling order.
+func (c Contacts) All() []struct {
+	Level string
+	Contact
+} {
+	return []struct {
+		Level string
+		Contact
+	}{{"primary", c.Primary}, {"secondary", c.Secondary}, {"escalation", c.Escalation}}
+}
+
+// WorkDir is the folder of the service inside a checked-out release.
+func (c *Config) WorkDir(release string) string { return path.Join(release, c.Source.Subdir) }
+
+// defaults are the values of keys that deploy.yaml leaves out: those of the
+// plan and of the service as it is known.
+func defaults() Config {
+	return Config{
+		Host:     "local",
+		Confirm:  true,
+		Source:   Source{Ref: "main"},
+		Python:   Python{Interpreter: "/usr/bin/python3", Requirements: "requirements.txt", Timeout: 15 * time.Minute},
+		Services: Services{API: "etf_api", Worker: "celery_worker", Beat: "celery_beat"},
+		Celery:   Celery{App: "app.core.celery_app", Queue: "celery", Drain: 10 * time.Minute, Start: time.Minute},
+		Database: Database{ApplicationName: "etf_service", LockTimeout: 10 * time.Second,
+			StatementTimeout: 30 * time.Minute, Jobs: 2},
+		Cache: Cache{Prefix: "etf:cache:", PauseKey: "etf_updates_paused"},
+		API: API{Health: "/api/v1/etf/health", Metrics: "/metrics",
+			ReleaseField: "release", ReleaseHeader: "X-ETF-Release"},
+		Env: Env{File: "shared/.env"},
+		Thresholds: Thresholds{StuckAfter: time.Hour, RatesGap: 7, Latency: time.Second, DiskReserve: 2e9,
+			BackupAge: 26 * time.Hour, LongestTask: 2 * time.Minute},
+		Timeouts:  Timeouts{Connect: 5 * time.Second, Check: time.Minute, Verify: 2 * time.Minute},
+		Window:    Window{Maximum: 2 * time.Hour, CutOver: 15 * time.Minute, Enforce: true},
+		Backup:    Backup{Verify: VerifyContents},
+		Retention: Retention{Releases: 5, Backups: 10},
+	}
+}
