@@ -1,0 +1,3 @@
+"""The ETF service."""
+
+__version__ = "1.0"
