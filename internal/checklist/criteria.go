@@ -1,0 +1,93 @@
+package checklist
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/goldfinch-etf/etf-deploy/internal/report"
+	"github.com/goldfinch-etf/etf-deploy/internal/step"
+)
+
+// A Criterion is one of the plan's success criteria with its evidence.
+type Criterion struct {
+	Number   int    `json:"number"`
+	Text     string `json:"text"`
+	Met      bool   `json:"met"`
+	Evidence string `json:"evidence"`
+}
+
+// successCriteria are the plan's, each with the checks that are its evidence.
+var successCriteria = []struct {
+	text   string
+	checks []string
+}{
+	{"All API endpoints responding correctly", []string{"verify:api"}},
+	{"Celery tasks running as scheduled", []string{"verify:tasks", "verify:update"}},
+	{"No high-severity errors in logs", []string{"verify:logs"}},
+	{"Metrics being collected", []string{"verify:metrics"}},
+	{"Alerts properly configured", []string{"verify:alerts"}},
+	{"Backup systems operational", []string{"verify:backups"}},
+}
+
+// Criteria holds the success criteria against findings. One whose checks were
+// not made counts as not met.
+func Criteria(findings []report.Finding) []Criterion {
+	var all []Criterion
+	for i, c := range successCriteria {
+		criterion := Criterion{Number: i + 1, Text: c.text, Met: true}
+		var evidence []string
+		for _, name := range c.checks {
+			var of []report.Finding
+			for _, f := range findings {
+				if f.Check == name {
+					of = append(of, f)
+				}
+			}
+			if len(of) == 0 {
+				criterion.Met = false
+				evidence = append(evidence, name+": not looked at")
+				continue
+			}
+			criterion.Met = criterion.Met && Judge(of) == nil
+			evidence = append(evidence, summary(of))
+		}
+		criterion.Evidence = strings.Join(evidence, "; ")
+		all = append(all, criterion)
+	}
+	return all
+}
+
+// criteriaFromFindings judges by what the operation's checks have noted.
+func criteriaFromFindings(op *step.Operation) ([]Criterion, error) {
+	var all []report.Finding
+	for _, c := range Verification {
+		var findings []report.Finding
+		if _, err := op.Fact("findings/"+c.Name, &findings); err != nil {
+			return nil, err
+		}
+		all = append(all, findings...)
+	}
+	return Criteria(all), nil
+}
+
+// VerifyCriteria looks at everything that the criteria ask for.
+func (t *Target) VerifyCriteria(ctx context.Context) ([]Criterion, error) {
+	subject, err := t.SubjectAlone(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	first, _ := t.RunChecks(ctx, PostDeployment, subject)
+	second, _ := t.RunChecks(ctx, PostDeploymentTrace, subject)
+	criteria := Criteria(append(first, second...))
+	var unmet []string
+	for _, c := range criteria {
+		if !c.Met {
+			unmet = append(unmet, fmt.Sprintf("%d %s", c.Number, c.Text))
+		}
+	}
+	if len(unmet) > 0 {
+		return criteria, fmt.Errorf("%w: not met: %s", step.ErrFault, join(unmet))
+	}
+	return criteria, nil
+}

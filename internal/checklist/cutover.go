@@ -1,0 +1,280 @@
+package checklist
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goldfinch-etf/etf-deploy/internal/release"
+	"github.com/goldfinch-etf/etf-deploy/internal/step"
+	"github.com/goldfinch-etf/etf-deploy/internal/supervisor"
+)
+
+// Facts about the time that something was stopped.
+const (
+	factWorkersStopped = "workers.stopped" // time.Time: from here on no new task was begun
+	factWorkersStarted = "workers.started"
+	factAPIStopped     = "api.stopped" // only where a migration asked for it
+	factAPIStarted     = "api.started"
+)
+
+// stopStep is "Stop Services".
+type stopStep struct{ t *Target }
+
+func (stopStep) String() string         { return "services:stop" }
+func (stopStep) ChangesService()        {}
+func (s stopStep) limit() time.Duration { return s.t.Config.Celery.Drain }
+
+// Deadline leaves room for draining and for the end of the processes.
+func (s stopStep) Deadline() time.Duration { return s.limit() + 5*time.Minute }
+
+func (s stopStep) Describe(context.Context) ([]string, error) {
+	sv := s.t.Config.Services
+	return []string{
+		"supervisorctl stop " + sv.Beat,
+		fmt.Sprintf("celery -A %s control cancel_consumer %s, then wait for running tasks (at most %s)", s.t.Config.Celery.App, s.t.Config.Celery.Queue, s.limit()),
+		"supervisorctl stop " + sv.Worker + ":*",
+		"the API goes on answering",
+	}, nil
+}
+
+func (s stopStep) Skip(ctx context.Context, r *step.Run) (string, error) {
+	for _, group := range []string{s.t.Config.Services.Worker, s.t.Config.Services.Beat} {
+		procs, err := s.t.processes(ctx, group)
+		if err != nil {
+			return "", err
+		}
+		if slices.ContainsFunc(procs, func(p supervisor.ProcessInfo) bool { return p.PID != 0 }) {
+			return "", nil
+		}
+	}
+	return "neither workers nor scheduler run", nil
+}
+
+func (s stopStep) Run(ctx context.Context, r *step.Run) error {
+	if err := s.t.notePrevious(ctx, r); err != nil {
+		return err
+	}
+	if err := r.Note(ctx, factWorkersStopped, s.t.Now()); err != nil {
+		return err
+	}
+	if err := r.Fault(ctx, "during"); err != nil {
+		return err
+	}
+	if err := s.t.stopWorkers(ctx, r); err != nil {
+		return err
+	}
+	r.Say("workers and scheduler stopped, no task killed")
+	return nil
+}
+
+// Undo starts what was stopped, on the release that was live.
+func (s stopStep) Undo(ctx context.Context, r *step.Run) error {
+	return s.t.startPrevious(ctx, r)
+}
+
+// startPrevious brings the release back that was live when the operation
+// began; before a first deployment that is: nothing runs.
+func (t *Target) startPrevious(ctx context.Context, r *step.Run) error {
+	id, err := previous(r.Operation)
+	if err != nil {
+		return err
+	}
+	if id == "" {
+		r.Say("nothing was live before: nothing runs")
+		return t.stopAll(ctx, r)
+	}
+	if err := t.startServices(ctx, r, id); err != nil {
+		return err
+	}
+	r.Say("release %s runs again", id)
+	return r.Note(ctx, factWorkersStarted, t.Now())
+}
+
+// stopAll leaves no process of the service running.
+func (t *Target) stopAll(ctx context.Context, r *step.Run) error {
+	if err := t.stopWorkers(ctx, r); err != nil {
+		// Workers that never came up answer nothing: they hold no task.
+		if err := t.supervisor().StopGroup(ctx, t.Config.Services.Worker, true); err != nil {
+			return err
+		}
+	}
+	return t.supervisor().StopGroup(ctx, t.Config.Services.API, true)
+}
+
+// activateStep is the moment at which `current` names the new release.
+type activateStep struct{ t *Target }
+
+func (activateStep) String() string  { return "release:activate" }
+func (activateStep) ChangesService() {}
+
+func (s activateStep) Describe(context.Context) ([]string, error) {
+	return []string{"ln -s releases/<release> " + s.t.Releases.CurrentLink() + ", in one step"}, nil
+}
+
+func (s activateStep) Run(ctx context.Context, r *step.Run) error {
+	t := s.t
+	rel, err := t.releaseToCome(ctx, r.Operation)
+	if err != nil {
+		return err
+	}
+	if err := t.headMatches(ctx, rel); err != nil {
+		return err
+	}
+	if err := t.notePrevious(ctx, r); err != nil {
+		return err
+	}
+	now := t.Now().UTC()
+	rel.State, rel.Activated = release.Live, &now
+	if _, err := r.Operation.Fact(factBackup, &rel.Backup); err != nil {
+		return err
+	}
+	if err := t.Releases.Put(ctx, rel); err != nil {
+		return err
+	}
+	if err := r.Fault(ctx, "during"); err != nil {
+		return err
+	}
+	r.Say("current → %s", rel.ID)
+	return t.Releases.SetCurrent(ctx, rel.ID)
+}
+
+// headMatches refuses code whose migrations are not those of the database.
+func (t *Target) headMatches(ctx context.Context, rel release.Release) error {
+	present, err := t.databaseHead(ctx)
+	if err != nil {
+		return err
+	}
+	if present != rel.Head {
+		return fmt.Errorf("the database is at %q and release %s wants %q: run release:migrate first", present, rel.ID, rel.Head)
+	}
+	return nil
+}
+
+// Probe asks which release `current` names.
+func (s activateStep) Probe(ctx context.Context, r *step.Run) (bool, error) {
+	rel, err := s.t.releaseToCome(ctx, r.Operation)
+	if err != nil {
+		return false, err
+	}
+	live, err := s.t.Releases.Current(ctx)
+	return live != nil && live.ID == rel.ID, err
+}
+
+// Undo lets `current` name the release before again. Where the new schema
+// still serves the old code, the API goes back to it at once, so that the
+// migrations can be taken back under code that does not need them.
+func (s activateStep) Undo(ctx context.Context, r *step.Run) error {
+	t := s.t
+	id, err := previous(r.Operation)
+	if err != nil {
+		return err
+	}
+	if id == "" {
+		if err := t.stopAll(ctx, r); err != nil {
+			return err
+		}
+		r.Say("no release is live, as before")
+		return t.Releases.ClearCurrent(ctx)
+	}
+	if err := t.Releases.SetCurrent(ctx, id); err != nil {
+		return err
+	}
+	r.Say("current → %s", id)
+	var plan migrationPlan
+	if ok, err := r.Operation.Fact(factMigrations, &plan); err != nil || !ok {
+		return err
+	}
+	if plan.Compatible {
+		return t.rollAPI(ctx, r, id)
+	}
+	return t.stopAPI(ctx, r)
+}
+
+// startStep is "Start Services", and the API's restart that the plan forgot.
+type startStep struct{ t *Target }
+
+func (startStep) String() string  { return "services:start" }
+func (startStep) ChangesService() {}
+
+func (s startStep) Describe(context.Context) ([]string, error) {
+	sv := s.t.Config.Services
+	return []string{
+		"supervisorctl start " + sv.Worker + ":*, then wait for a ping of " + strings.Join(s.t.Config.Celery.Nodes, ", "),
+		"supervisorctl start " + sv.Beat,
+		"supervisorctl restart " + sv.API + ":…, one process after the other",
+	}, nil
+}
+
+func (s startStep) Run(ctx context.Context, r *step.Run) error {
+	live, err := s.t.Releases.Current(ctx)
+	if err != nil {
+		return err
+	}
+	if live == nil {
+		return fmt.Errorf("no release is live: run deploy first")
+	}
+	if err := r.Fault(ctx, "during"); err != nil {
+		return err
+	}
+	if err := s.t.startServices(ctx, r, live.ID); err != nil {
+		return err
+	}
+	r.Say("workers answer, API and scheduler run %s", live.ID)
+	return r.Note(ctx, factWorkersStarted, s.t.Now())
+}
+
+// Undo stops the new release's workers, without killing a task that they took.
+func (s startStep) Undo(ctx context.Context, r *step.Run) error {
+	if err := s.t.stopWorkers(ctx, r); err != nil {
+		// Those that never answered hold no task; supervisor ends them.
+		return s.t.supervisor().StopGroup(ctx, s.t.Config.Services.Worker, true)
+	}
+	return nil
+}
+
+// stopAPI stops the API where a migration cannot run beside it.
+func (t *Target) stopAPI(ctx context.Context, r *step.Run) error {
+	var since time.Time
+	if stopped, err := r.Operation.Fact(factAPIStopped, &since); err != nil {
+		return err
+	} else if !stopped {
+		if err := r.Note(ctx, factAPIStopped, t.Now()); err != nil {
+			return err
+		}
+	}
+	return t.supervisor().StopGroup(ctx, t.Config.Services.API, true)
+}
+
+// noteAPIUp records the end of a stop of the API, if there was one.
+func (t *Target) noteAPIUp(ctx context.Context, r *step.Run) error {
+	var since time.Time
+	if stopped, err := r.Operation.Fact(factAPIStopped, &since); err != nil || !stopped {
+		return err
+	}
+	return r.Note(ctx, factAPIStarted, t.Now())
+}
+
+// Stopped is how long an operation had the workers, and the API, stopped; for
+// those still stopped, until now.
+func Stopped(op *step.Operation, now time.Time) (workers, api time.Duration, err error) {
+	between := func(from, to string) (time.Duration, error) {
+		var a, b time.Time
+		if ok, err := op.Fact(from, &a); err != nil || !ok {
+			return 0, err
+		}
+		if ok, err := op.Fact(to, &b); err != nil {
+			return 0, err
+		} else if !ok {
+			b = now
+		}
+		return b.Sub(a), nil
+	}
+	if workers, err = between(factWorkersStopped, factWorkersStarted); err != nil {
+		return 0, 0, err
+	}
+	api, err = between(factAPIStopped, factAPIStarted)
+	return workers, api, err
+}

@@ -1,0 +1,138 @@
+package checklist
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/goldfinch-etf/etf-deploy/internal/host"
+	"github.com/goldfinch-etf/etf-deploy/internal/release"
+	"github.com/goldfinch-etf/etf-deploy/internal/step"
+)
+
+// installStep is "pip install" done aside: the release's own virtual
+// environment, compiled, and its own copy of the configuration.
+type installStep struct{ t *Target }
+
+func (installStep) String() string { return "release:install" }
+
+func (s installStep) Deadline() time.Duration { return s.t.Config.Python.Timeout + time.Minute }
+
+func (s installStep) Describe(context.Context) ([]string, error) {
+	return []string{
+		s.t.Config.Python.Interpreter + " -m venv <release>/.venv",
+		"<release>/.venv/bin/python -m pip install -r " + s.t.Config.Python.Requirements,
+		"cp " + s.t.Config.Env.File + " <release>/.env",
+	}, nil
+}
+
+func (s installStep) Skip(ctx context.Context, r *step.Run) (string, error) {
+	rel, err := s.t.releaseToCome(ctx, r.Operation)
+	if err != nil {
+		return "", err
+	}
+	if rel.State == release.Installed {
+		// The configuration may have changed since.
+		return "installed already", s.t.copyEnv(ctx, rel.ID)
+	}
+	return "", nil
+}
+
+func (s installStep) Run(ctx context.Context, r *step.Run) error {
+	t := s.t
+	rel, err := t.releaseToCome(ctx, r.Operation)
+	if err != nil {
+		return err
+	}
+	dir := t.Releases.Dir(rel.ID)
+	venv := path.Join(dir, ".venv")
+	if _, err := t.Host.Run(ctx, host.Command{
+		Argv: []string{t.Config.Python.Interpreter, "-m", "venv", "--clear", venv}, Timeout: 2 * time.Minute,
+	}); err != nil {
+		return fmt.Errorf("making the virtual environment: %w", err)
+	}
+	packages, err := s.pip(ctx, r, rel.ID)
+	if err != nil {
+		return err
+	}
+	if err := r.Fault(ctx, "during"); err != nil {
+		return err
+	}
+	// Compiled now, so that no process has to do it at the cut-over.
+	if _, err := t.Host.Run(ctx, host.Command{
+		Argv: []string{t.venvPython(rel.ID), "-m", "compileall", "-q", t.backend(rel.ID)}, Timeout: 2 * time.Minute,
+	}); err != nil {
+		return fmt.Errorf("compiling the release: %w", err)
+	}
+	if err := t.copyEnv(ctx, rel.ID); err != nil {
+		return err
+	}
+	heads, err := t.alembic(rel.ID).Heads(ctx)
+	if err != nil {
+		return err
+	}
+	rel.Head = strings.Join(heads, ",")
+	rel.State = release.Installed
+	if err := t.Releases.Put(ctx, rel); err != nil {
+		return err
+	}
+	r.Say("%d packages in %s", packages, rel.ID)
+	return r.Note(ctx, factRelease, rel)
+}
+
+// pip installs the requirements and counts the packages on the way.
+func (s installStep) pip(ctx context.Context, r *step.Run, id string) (int, error) {
+	t := s.t
+	requirements := path.Join(t.backend(id), t.Config.Python.Requirements)
+	content, err := t.Host.ReadFile(ctx, requirements)
+	if err != nil {
+		return 0, err
+	}
+	collected := 0
+	out := &lineWriter{each: func(line string) {
+		switch {
+		case strings.HasPrefix(line, "Collecting "):
+			collected++
+			r.Progress(int64(collected), 0, strings.Fields(line)[1])
+		case strings.HasPrefix(line, "Installing collected packages"):
+			r.Progress(int64(collected), 0, fmt.Sprintf("unpacking %d packages", collected))
+		}
+	}}
+	args := []string{t.venvPython(id), "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--progress-bar=off", "-r", requirements}
+	_, err = t.Host.Run(ctx, host.Command{Argv: args, Env: t.pipEnv(), Stdout: out, Timeout: t.Config.Python.Timeout})
+	if err != nil {
+		return 0, fmt.Errorf("installing %s (%d lines) from the package index: %w", requirements, bytes.Count(content, []byte("\n")), err)
+	}
+	return collected, nil
+}
+
+// copyEnv gives a release the configuration as it is now, so that a rollback
+// finds the one that the release ran with.
+func (t *Target) copyEnv(ctx context.Context, id string) error {
+	b, err := t.Host.ReadFile(ctx, t.Config.Env.File)
+	if err != nil {
+		return fmt.Errorf("copying service.env_file into the release: %w", err)
+	}
+	return t.Host.WriteFile(ctx, path.Join(t.Releases.Dir(id), ".env"), b, 0o600)
+}
+
+// lineWriter calls each with every whole line that is written to it.
+type lineWriter struct {
+	each func(line string)
+	rest []byte
+}
+
+func (w *lineWriter) Write(p []byte) (int, error) {
+	w.rest = append(w.rest, p...)
+	for {
+		i := bytes.IndexByte(w.rest, '\n')
+		if i < 0 {
+			return len(p), nil
+		}
+		w.each(string(w.rest[:i]))
+		w.rest = w.rest[i+1:]
+	}
+}

@@ -1,0 +1,313 @@
+package checklist
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/goldfinch-etf/etf-deploy/internal/alembic"
+	"github.com/goldfinch-etf/etf-deploy/internal/journal"
+	"github.com/goldfinch-etf/etf-deploy/internal/postgres"
+	"github.com/goldfinch-etf/etf-deploy/internal/step"
+)
+
+const (
+	factMigrations = "migrations" // migrationPlan: what release:migrate set out to do
+	factSchema     = "schema"     // schemaState: how it found the schema
+	factRestore    = "restore"    // names of the databases that a restore works with
+)
+
+// A migrationPlan is what separates the database from a release.
+type migrationPlan struct {
+	From       string              `json:"from"` // heads of the database, comma-separated; "" for none
+	To         string              `json:"to"`   // head of the release
+	Pending    []alembic.Migration `json:"pending"`
+	Compatible bool                `json:"compatible"`        // the release before can run on the new schema
+	Reasons    []string            `json:"reasons,omitempty"` // why not
+}
+
+// schemaState identifies a schema: Alembic's word for it and what is really there.
+type schemaState struct {
+	Head        string `json:"head"`
+	Fingerprint string `json:"fingerprint"`
+}
+
+// databaseHead is the revision that the database says it is at.
+func (t *Target) databaseHead(ctx context.Context) (string, error) {
+	conn, err := t.connect(ctx, "etf-deploy")
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	heads, err := postgres.Heads(ctx, conn)
+	return strings.Join(heads, ","), err
+}
+
+// planMigrations compares the database with a release. Whether the old code
+// can go on running meanwhile is read from what each migration declares and
+// from the SQL that it would run; where they disagree it is an error.
+func (t *Target) planMigrations(ctx context.Context, id string) (migrationPlan, error) {
+	var plan migrationPlan
+	current, err := t.databaseHead(ctx)
+	if err != nil {
+		return plan, err
+	}
+	a := t.alembic(id)
+	heads, err := a.Heads(ctx)
+	if err != nil {
+		return plan, err
+	}
+	plan.From, plan.To, plan.Compatible = current, strings.Join(heads, ","), true
+	if plan.From == plan.To {
+		return plan, nil
+	}
+	if plan.Pending, err = a.Pending(ctx, current, heads[0]); err != nil {
+		return plan, err
+	}
+	for _, m := range plan.Pending {
+		if m.Compatibility != alembic.Expand {
+			plan.Compatible = false
+			plan.Reasons = append(plan.Reasons, fmt.Sprintf("%s does not declare to be an expansion", m.Revision))
+		}
+	}
+	if !plan.Compatible {
+		return plan, nil
+	}
+	sql, err := a.SQL(ctx, current, heads[0])
+	if err != nil {
+		plan.Compatible = false
+		plan.Reasons = append(plan.Reasons, "its SQL cannot be shown beforehand")
+		return plan, nil
+	}
+	if compatible, reasons := alembic.Classify(sql); !compatible {
+		return plan, fmt.Errorf("%w: the migrations to %s declare to be an expansion and are not: %s", step.ErrFault, plan.To, strings.Join(reasons, "; "))
+	}
+	return plan, nil
+}
+
+// migrateStep is "Run migrations" and, behind it, "Verify migration success".
+type migrateStep struct{ t *Target }
+
+func (migrateStep) String() string  { return "release:migrate" }
+func (migrateStep) ChangesService() {}
+
+func (s migrateStep) Deadline() time.Duration {
+	return s.t.Config.Database.StatementTimeout + 2*time.Hour
+}
+
+func (s migrateStep) Describe(context.Context) ([]string, error) {
+	db := s.t.Config.Database
+	return []string{
+		fmt.Sprintf("alembic upgrade head, as the owning role, lock_timeout %s, statement_timeout %s", db.LockTimeout, db.StatementTimeout),
+		"the API is stopped for it only where a migration is not declared `# compatibility: expand`",
+		"alembic check",
+	}, nil
+}
+
+func (s migrateStep) Run(ctx context.Context, r *step.Run) error {
+	t := s.t
+	rel, err := t.releaseToCome(ctx, r.Operation)
+	if err != nil {
+		return err
+	}
+	plan, err := t.planMigrations(ctx, rel.ID)
+	if err != nil {
+		return err
+	}
+	if err := r.Note(ctx, factMigrations, plan); err != nil {
+		return err
+	}
+	if len(plan.Pending) == 0 {
+		r.Say("the database is at %s already", plan.To)
+		return nil
+	}
+	before, err := t.schemaState(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.Note(ctx, factSchema, before); err != nil {
+		return err
+	}
+	if !plan.Compatible {
+		if err := t.stopAPI(ctx, r); err != nil {
+			return err
+		}
+	}
+	if err := r.Fault(ctx, "during"); err != nil {
+		return err
+	}
+	out := &lineWriter{each: func(line string) { r.Progress(0, 0, line) }}
+	if err := t.alembic(rel.ID).Upgrade(ctx, "head", out); err != nil {
+		return err
+	}
+	after, err := t.databaseHead(ctx)
+	if err != nil {
+		return err
+	}
+	if after != plan.To {
+		return fmt.Errorf("after the migration the database is at %q, not at %q", after, plan.To)
+	}
+	if err := t.alembic(rel.ID).Check(ctx); err != nil {
+		return err
+	}
+	r.Say("%s → %s, %d migrations, %s", orNone(plan.From), plan.To, len(plan.Pending), compatibility(plan))
+	return nil
+}
+
+func compatibility(p migrationPlan) string {
+	if p.Compatible {
+		return "under the running API"
+	}
+	return "with the API stopped"
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}
+
+func (t *Target) schemaState(ctx context.Context) (schemaState, error) {
+	conn, err := t.connect(ctx, "etf-deploy")
+	if err != nil {
+		return schemaState{}, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	heads, err := postgres.Heads(ctx, conn)
+	if err != nil {
+		return schemaState{}, err
+	}
+	print, err := postgres.Fingerprint(ctx, conn)
+	return schemaState{Head: strings.Join(heads, ","), Fingerprint: print}, err
+}
+
+// Probe asks whether the database is at the release's head.
+func (s migrateStep) Probe(ctx context.Context, r *step.Run) (bool, error) {
+	rel, err := s.t.releaseToCome(ctx, r.Operation)
+	if err != nil {
+		return false, err
+	}
+	head, err := s.t.databaseHead(ctx)
+	return head == rel.Head, err
+}
+
+// Undo brings the schema back to what it was found as. What Alembic says is
+// not enough: a migration that failed half-way may have left things behind
+// that no revision knows. So the catalog decides: first the way back by the
+// release's own downgrades, and where that does not lead to the same schema,
+// the backup, restored beside and swapped in.
+func (s migrateStep) Undo(ctx context.Context, r *step.Run) error {
+	t := s.t
+	var before schemaState
+	if ok, err := r.Operation.Fact(factSchema, &before); err != nil || !ok {
+		return err
+	}
+	now, err := t.schemaState(ctx)
+	if err != nil {
+		return err
+	}
+	if now == before {
+		r.Say("the schema is as before, at %s", orNone(before.Head))
+		return nil
+	}
+	if state, ok := r.Journal().Log().Step(startStep{}.String()); ok && state.Type != journal.Skipped {
+		// The new code has been at work: what it wrote into columns that go
+		// with the downgrade is kept here.
+		m, err := t.createBackup(ctx, r, "before a migration is taken back, with what the new release wrote")
+		if err != nil {
+			return err
+		}
+		r.Log("what release %s wrote is kept in backup %s", m.Release, m.ID)
+	}
+	downgradeErr := t.downgrade(ctx, r, now, before)
+	if downgradeErr == nil {
+		r.Say("downgraded to %s, the schema is as before", orNone(before.Head))
+		return nil
+	}
+	r.Log("the downgrade does not lead back (%v): restoring the backup", downgradeErr)
+	return t.restoreBackup(ctx, r, before)
+}
+
+// downgrade goes back by the migrations of the release to come and makes sure
+// that this led to the very schema it was before.
+func (t *Target) downgrade(ctx context.Context, r *step.Run, now, before schemaState) error {
+	if now.Head == before.Head {
+		return errors.New("no revision knows what was left behind")
+	}
+	rel, err := t.releaseToCome(ctx, r.Operation)
+	if err != nil {
+		return err
+	}
+	target := before.Head
+	if target == "" {
+		target = "base"
+	}
+	out := &lineWriter{each: func(line string) { r.Progress(0, 0, line) }}
+	if err := t.alembic(rel.ID).Downgrade(ctx, target, out); err != nil {
+		return err
+	}
+	after, err := t.schemaState(ctx)
+	if err != nil {
+		return err
+	}
+	if after != before {
+		return errors.New("the downgrade left another schema than before")
+	}
+	return nil
+}
+
+// restoreBackup swaps in the backup of this operation. The database that it
+// replaces is kept under a name of its own, with all that was written since.
+func (t *Target) restoreBackup(ctx context.Context, r *step.Run, before schemaState) error {
+	var id string
+	if ok, err := r.Operation.Fact(factBackup, &id); err != nil {
+		return err
+	} else if !ok {
+		return errors.New("this operation has no backup to restore")
+	}
+	m, err := t.Manifest(ctx, id)
+	if err != nil {
+		return err
+	}
+	u, err := t.databaseURL()
+	if err != nil {
+		return err
+	}
+	// The names are noted first: whoever takes over goes on with the same.
+	var names struct{ Side, Kept string }
+	if ok, err := r.Operation.Fact(factRestore, &names); err != nil {
+		return err
+	} else if !ok {
+		stamp := r.Now().UTC().Format("20060102t150405")
+		names.Side, names.Kept = u.Database+"_side_"+stamp, u.Database+"_kept_"+stamp
+		if err := r.Note(ctx, factRestore, names); err != nil {
+			return err
+		}
+	}
+	if err := postgres.Restore(ctx, t.Host, postgres.RestoreOptions{
+		URL: u, ApplicationName: r.ApplicationName(), File: path.Join(t.backupDir(id), dumpFile), Info: m.Database,
+		Side: names.Side, Jobs: t.Config.Database.Jobs, BinDir: t.Config.Database.Tools, Token: r.Token(), Operation: r.ID(),
+		Progress: func(done, total int64) { r.Progress(done, total, "restoring") },
+	}); err != nil {
+		return err
+	}
+	if err := postgres.Swap(ctx, t.Host, postgres.SwapOptions{
+		URL: u, ApplicationName: r.ApplicationName(), Side: names.Side, Kept: names.Kept,
+		Reason: fmt.Sprintf("replaced by backup %s in %s", id, r.ID()), Token: r.Token(), Operation: r.ID(),
+	}); err != nil {
+		return err
+	}
+	after, err := t.schemaState(ctx)
+	if err != nil {
+		return err
+	}
+	if after != before {
+		return fmt.Errorf("after the restore the schema is another than before (head %q)", after.Head)
+	}
+	r.Say("restored backup %s; the replaced database is kept as %s", id, names.Kept)
+	return nil
+}

@@ -1,0 +1,202 @@
+package checklist
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/goldfinch-etf/etf-deploy/internal/host"
+	"github.com/goldfinch-etf/etf-deploy/internal/journal"
+	"github.com/goldfinch-etf/etf-deploy/internal/lease"
+	"github.com/goldfinch-etf/etf-deploy/internal/release"
+	"github.com/goldfinch-etf/etf-deploy/internal/report"
+)
+
+// Status is what a person who is called at night asks first. What could not be
+// looked at is in Unseen, never left out.
+type Status struct {
+	V           int              `json:"v"`
+	Environment string           `json:"environment"`
+	Live        *release.Release `json:"live"`
+	Database    string           `json:"alembic_head"` // of the database
+	Processes   []ProcessStatus  `json:"processes"`
+	Lease       *lease.Holder    `json:"lease,omitempty"`     // only while it is held
+	Operation   *HistoryEntry    `json:"operation,omitempty"` // the last one
+	Paused      string           `json:"paused,omitempty"`    // the pause flag's value, if it is set
+	Backup      *Manifest        `json:"backup,omitempty"`    // the newest
+	Next        string           `json:"next"`                // the one command to run
+	Unseen      []string         `json:"unseen,omitempty"`
+}
+
+// A ProcessStatus is one process of the service.
+type ProcessStatus struct {
+	Name    string `json:"name"`
+	State   string `json:"state"`
+	PID     int    `json:"pid,omitempty"`
+	Release string `json:"release,omitempty"` // that it really runs
+}
+
+// Status looks at everything side by side, each within a second.
+func (t *Target) Status(ctx context.Context) *Status {
+	s := &Status{V: 1, Environment: t.Config.Environment}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	look := func(what string, f func() error) {
+		wg.Go(func() {
+			if err := f(); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				s.Unseen = append(s.Unseen, what+": "+host.Redact(err.Error()))
+			}
+		})
+	}
+	look("live release", func() (err error) { s.Live, err = t.Releases.Current(ctx); return err })
+	look("database", func() (err error) { s.Database, err = t.databaseHead(ctx); return err })
+	look("processes", func() (err error) { s.Processes, err = t.ServiceStatus(ctx); return err })
+	look("lease", func() error {
+		holder, err := lease.Show(ctx, t.Host, t.opsDir())
+		if holder != nil && holder.Released == nil && host.Alive(ctx, t.Host, holder.Process) {
+			s.Lease = holder
+		}
+		return err
+	})
+	look("operations", func() error {
+		history, err := t.History(ctx)
+		if len(history) > 0 {
+			s.Operation = &history[0]
+		}
+		return err
+	})
+	look("backups", func() error {
+		all, err := t.Backups(ctx)
+		if len(all) > 0 {
+			s.Backup = all[0]
+		}
+		return err
+	})
+	look("pause flag", func() error {
+		c, err := t.cache()
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		flag, err := c.Flag(ctx, t.Config.Cache.PauseKey)
+		if flag.Set {
+			s.Paused = flag.Value
+		}
+		return err
+	})
+	wg.Wait()
+	s.Next = s.next()
+	return s
+}
+
+// ServiceStatus lists the service's processes with the release that each runs.
+func (t *Target) ServiceStatus(ctx context.Context) ([]ProcessStatus, error) {
+	var all []ProcessStatus
+	for _, group := range []string{t.Config.Services.API, t.Config.Services.Worker, t.Config.Services.Beat} {
+		procs, err := t.processes(ctx, group)
+		if err != nil {
+			return all, err
+		}
+		for _, p := range procs {
+			ps := ProcessStatus{Name: p.FullName(), State: p.State, PID: p.PID}
+			if p.PID != 0 {
+				if ps.Release, err = t.releaseOf(ctx, p.PID); err != nil {
+					return all, err
+				}
+			}
+			all = append(all, ps)
+		}
+	}
+	return all, nil
+}
+
+// outcome is how an operation ended, or whether it runs or was interrupted.
+func (t *Target) outcome(ctx context.Context, log journal.Log) string {
+	if o := log.Outcome(); o != "" {
+		return o
+	}
+	if host.Alive(ctx, t.Host, log.Owner()) {
+		return "running"
+	}
+	return "interrupted"
+}
+
+// next is the one command to run.
+func (s *Status) next() string {
+	switch {
+	case s.Operation != nil && s.Operation.Outcome == "interrupted":
+		return "resume -undo"
+	case s.Operation != nil && s.Operation.Outcome == "running":
+		return "status, until " + s.Operation.ID + " has ended"
+	case s.Operation != nil && s.Operation.Outcome == journal.Stuck:
+		return "contacts: the undo of " + s.Operation.ID + " failed"
+	case len(s.Unseen) > 0:
+		return "pre:connections"
+	case s.Live == nil:
+		return "deploy"
+	}
+	for _, p := range s.Processes {
+		if p.State != "RUNNING" || p.Release != s.Live.ID {
+			return "services:start"
+		}
+	}
+	return "nothing: all processes run the live release"
+}
+
+// Text is the status for people.
+func (s *Status) Text(w io.Writer, now time.Time) error {
+	row := func(key, format string, args ...any) {
+		fmt.Fprintf(w, "%-12s %s\n", key, fmt.Sprintf(format, args...))
+	}
+	row("environment", "%s", s.Environment)
+	if s.Live == nil {
+		row("live", "no release")
+	} else {
+		row("live", "%s %s “%s”, %s, by %s, Alembic head %s", s.Live.ID, s.Live.Ref, s.Live.Subject, s.Live.State, s.Live.By, orNone(s.Live.Head))
+		if s.Live.Activated != nil {
+			row("since", "%s (%s)", s.Live.Activated.Format(time.RFC3339), report.Duration(now.Sub(*s.Live.Activated)))
+		}
+	}
+	row("database", "Alembic head %s", orNone(s.Database))
+	if o := s.Operation; o != nil {
+		row("operation", "%s %s, by %s, %s %s", o.ID, o.Outcome, o.By, o.Began.Format(time.RFC3339), firstLine(o.Text))
+	}
+	if s.Lease != nil {
+		row("lease", "%s", s.Lease)
+	}
+	if s.Paused != "" {
+		row("updates", "PAUSED (%s)", s.Paused)
+	}
+	if s.Backup == nil {
+		row("backup", "none")
+	} else {
+		row("backup", "%s, %s old, %s", s.Backup.ID, report.Duration(now.Sub(s.Backup.Created)), report.Bytes(s.Backup.Database.Size))
+	}
+	table := report.NewTable("process", "state", "pid", "release")
+	for _, p := range s.Processes {
+		table.Row(p.Name, p.State, pidText(p.PID), p.Release)
+	}
+	fmt.Fprintln(w)
+	if err := table.Write(w); err != nil {
+		return err
+	}
+	for _, u := range s.Unseen {
+		fmt.Fprintln(w, "could not look at "+u)
+	}
+	_, err := fmt.Fprintln(w, "\nnext: "+s.Next)
+	return err
+}
+
+func pidText(pid int) string {
+	if pid == 0 {
+		return ""
+	}
+	return strconv.Itoa(pid)
+}

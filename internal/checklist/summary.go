@@ -1,0 +1,79 @@
+package checklist
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/goldfinch-etf/etf-deploy/internal/journal"
+	"github.com/goldfinch-etf/etf-deploy/internal/report"
+	"github.com/goldfinch-etf/etf-deploy/internal/step"
+)
+
+// Summary is the table at the end of an operation: its steps, how long the
+// service was stopped, and where its traces lie.
+func (t *Target) Summary(w io.Writer, op *step.Operation) error {
+	log := op.Journal().Log()
+	if err := StepTable(w, log); err != nil {
+		return err
+	}
+	workers, api, err := Stopped(op, t.Now())
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "\nworkers stopped  %s\nAPI stopped      %s\n", report.Duration(workers), report.Duration(api))
+	var backup string
+	if ok, err := op.Fact(factBackup, &backup); err != nil {
+		return err
+	} else if ok {
+		fmt.Fprintf(w, "backup           %s\n", t.backupDir(backup))
+	}
+	fmt.Fprintf(w, "journal          %s\n", op.Journal().Path())
+	if state, ok := log.Step(notesStep{}.String()); ok && state.Type == journal.Done {
+		fmt.Fprintf(w, "notes            %s\n", t.NotesFile(op.ID()))
+	}
+	fmt.Fprintf(w, "outcome          %s\n", log.Outcome())
+	return nil
+}
+
+// StepTable prints the steps of an operation as recorded.
+func StepTable(w io.Writer, log journal.Log) error {
+	table := report.NewTable("step", "result", "duration", "")
+	for _, s := range log.Steps() {
+		result := string(s.Type)
+		if s.Type == journal.Start {
+			result = "interrupted"
+			if log.Outcome() == "" {
+				result = "running or interrupted"
+			}
+		}
+		table.Row(s.Name, result, report.Duration(s.Duration), firstLine(s.Text))
+	}
+	return table.Write(w)
+}
+
+// A HistoryEntry is one operation in the list of `history`.
+type HistoryEntry struct {
+	ID       string              `json:"id"`
+	Kind     string              `json:"kind"`
+	By       string              `json:"by"`
+	Began    time.Time           `json:"began"`
+	Duration time.Duration       `json:"duration"` // nanoseconds, to the last record
+	Outcome  string              `json:"outcome"`  // of journal, or running, interrupted
+	Text     string              `json:"text,omitempty"`
+	Steps    []journal.StepState `json:"steps"`
+}
+
+// History lists the operations on the target, newest first.
+func (t *Target) History(ctx context.Context) ([]HistoryEntry, error) {
+	logs, err := journal.List(ctx, t.Host, t.journalDir())
+	var entries []HistoryEntry
+	for _, log := range logs {
+		entries = append(entries, HistoryEntry{
+			ID: log.Header().ID, Kind: log.Header().Kind, By: log.Header().By, Began: log.Began(),
+			Duration: log.Last().Time.Sub(log.Began()), Outcome: t.outcome(ctx, log), Text: log.Last().Text, Steps: log.Steps(),
+		})
+	}
+	return entries, err
+}

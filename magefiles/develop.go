@@ -1,0 +1,110 @@
+//go:build mage
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/magefile/mage/mg"
+
+	"github.com/goldfinch-etf/etf-deploy/internal/host"
+	"github.com/goldfinch-etf/etf-deploy/internal/lifetime"
+	"github.com/goldfinch-etf/etf-deploy/internal/sandbox"
+	"github.com/goldfinch-etf/etf-deploy/internal/step"
+)
+
+// Binary is where Build leaves the program.
+const binary = "bin/etf-deploy"
+
+// Test runs every test, on servers of its own; it installs those that are missing.
+func Test(ctx context.Context) error {
+	return developing(ctx, func(ctx context.Context) error {
+		if err := sandbox.InstallPackages(ctx, os.Stderr); err != nil {
+			return err
+		}
+		return run(ctx, 80*time.Minute, "go", "test", "-timeout=40m", "./...")
+	})
+}
+
+// Lint checks formatting, vets with and without the mage tag, and runs staticcheck and actionlint.
+func Lint(ctx context.Context) error {
+	return developing(ctx, func(ctx context.Context) error {
+		// actionlint passes over the scripts in workflows without shellcheck, and does not say so.
+		if err := sandbox.InstallPackages(ctx, os.Stderr, "shellcheck"); err != nil {
+			return err
+		}
+		if err := gofmt(ctx); err != nil {
+			return err
+		}
+		workflows, err := filepath.Glob(".github/workflows/*.yml")
+		if err != nil {
+			return err
+		}
+		tool := []string{"go", "tool", "-modfile=.ci/lint.mod"}
+		for _, argv := range [][]string{
+			{"go", "vet", "./..."},
+			{"go", "vet", "-tags=mage", "./magefiles"},
+			append(tool, "staticcheck", "-checks=all,-ST1000,-ST1005", "./..."),
+			append(tool, "staticcheck", "-tags=mage", "-checks=all,-ST1000,-ST1005", "./magefiles"),
+			append(append(tool, "actionlint"), workflows...),
+			{"shellcheck", ".ci/run", "internal/sandbox/etfservice/releases/v1.0/src/backend/bin/etf-run"},
+		} {
+			if err := run(ctx, 15*time.Minute, argv...); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func gofmt(ctx context.Context) error {
+	var out bytes.Buffer
+	_, err := host.Local{}.Run(ctx, host.Command{Argv: []string{"gofmt", "-l", "internal", "magefiles"}, Stdout: &out})
+	if err == nil && out.Len() > 0 {
+		err = fmt.Errorf("not formatted: run gofmt -w on %s", strings.Join(strings.Fields(out.String()), " "))
+	}
+	return err
+}
+
+// CI runs what the pipeline runs: lint, then the tests.
+func CI(ctx context.Context) { mg.SerialCtxDeps(ctx, Lint, Test) }
+
+// Bench runs the benchmarks: ratios, measured side by side in one run.
+func Bench(ctx context.Context) error {
+	return developing(ctx, func(ctx context.Context) error {
+		return run(ctx, time.Hour, "go", "test", "-run=^$", "-bench=.", "./...")
+	})
+}
+
+// Build compiles the targets into bin/etf-deploy, which the pipeline and cron use: it ends properly on SIGTERM.
+func Build(ctx context.Context) error {
+	return developing(ctx, func(ctx context.Context) error {
+		out, err := filepath.Abs(binary)
+		if err != nil {
+			return err
+		}
+		if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
+			return err
+		}
+		return run(ctx, 10*time.Minute, "go", "tool", "mage", "-compile", out)
+	})
+}
+
+func developing(ctx context.Context, f func(context.Context) error) error {
+	ctx, stop := lifetime.Context(ctx, step.ErrInterrupted)
+	defer stop()
+	return exit(nil, f(ctx))
+}
+
+// run shows what a command prints, and the command.
+func run(ctx context.Context, timeout time.Duration, argv ...string) error {
+	fmt.Fprintln(os.Stderr, "+ "+strings.Join(argv, " "))
+	_, err := host.Local{}.Run(ctx, host.Command{Argv: argv, Stdout: os.Stdout, Stderr: os.Stderr, Timeout: timeout})
+	return err
+}

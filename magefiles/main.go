@@ -1,0 +1,121 @@
+//go:build mage
+
+// Deploys the ETF service by its deployment plan: every item of the plan is a
+// target. The environment is named by ETF_ENV (default: sandbox) and described
+// in deploy.yaml.
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/magefile/mage/mg"
+	"golang.org/x/term"
+
+	"github.com/goldfinch-etf/etf-deploy/internal/checklist"
+	"github.com/goldfinch-etf/etf-deploy/internal/config"
+	"github.com/goldfinch-etf/etf-deploy/internal/host"
+	"github.com/goldfinch-etf/etf-deploy/internal/lifetime"
+	"github.com/goldfinch-etf/etf-deploy/internal/report"
+	"github.com/goldfinch-etf/etf-deploy/internal/step"
+)
+
+// configFile describes the environments; it lies where the targets are run.
+const configFile = "deploy.yaml"
+
+// on runs f on the environment's target and turns its error into the exit
+// code of the target. Lines for people go to standard error where f prints
+// JSON to standard output.
+func on(ctx context.Context, f func(context.Context, *checklist.Target) error) error {
+	ctx, stop := lifetime.Context(ctx, step.ErrInterrupted)
+	defer stop()
+	cfg, err := config.Load(configFile, config.Environment())
+	if err != nil {
+		return exit(nil, err)
+	}
+	printer := report.NewPrinter(os.Stderr)
+	defer printer.Close()
+	t := checklist.NewTarget(cfg, printer)
+	err = f(ctx, t)
+	printer.Close()
+	return exit(t, err)
+}
+
+// exit is the outermost error of a target: Mage takes the exit code from it
+// only there.
+func exit(t *checklist.Target, err error) error {
+	if err == nil {
+		return nil
+	}
+	text := host.Redact(err.Error())
+	code := checklist.ExitCode(err)
+	if code == 0 {
+		fmt.Fprintln(os.Stderr, text)
+		return nil
+	}
+	if errors.Is(err, step.ErrNeedsPerson) && t != nil {
+		text += "\n\n" + checklist.ContactsText(t.Config)
+	}
+	return mg.Fatal(code, text)
+}
+
+// operate runs an operation of this kind after it was confirmed.
+func operate(ctx context.Context, kind string, o checklist.Options, yes *bool) error {
+	return on(ctx, func(ctx context.Context, t *checklist.Target) error {
+		if err := confirm(t, kind, yes); err != nil {
+			return err
+		}
+		op, err := t.Operate(ctx, kind, o)
+		if op != nil {
+			fmt.Fprintln(os.Stderr)
+			if sumErr := t.Summary(os.Stderr, op); sumErr != nil {
+				err = errors.Join(err, sumErr)
+			}
+		}
+		return err
+	})
+}
+
+// confirm asks, where the environment wants it and a person is there to answer.
+func confirm(t *checklist.Target, what string, yes *bool) error {
+	if !t.Config.Confirm || set(yes) || !term.IsTerminal(int(os.Stdin.Fd())) {
+		return nil
+	}
+	fmt.Fprintf(os.Stderr, "Run %s on %s? [y/N] ", what, t.Config.Environment)
+	answer, err := bufio.NewReader(os.Stdin).ReadString('\n')
+	if err != nil || !strings.HasPrefix(strings.ToLower(strings.TrimSpace(answer)), "y") {
+		return errors.New("declined: nothing was changed")
+	}
+	return nil
+}
+
+// check runs the checks of a section by themselves.
+func check(ctx context.Context, checks checklist.Checks, ref *string, asJSON, explain *bool) error {
+	return on(ctx, func(ctx context.Context, t *checklist.Target) error {
+		subject, err := t.SubjectAlone(ctx, value(ref))
+		if err != nil {
+			return err
+		}
+		findings, judgement := t.RunChecks(ctx, checks, subject)
+		list := report.Findings{Environment: t.Config.Environment, At: t.Now(), List: findings}
+		if set(asJSON) {
+			return errors.Join(list.JSON(os.Stdout), judgement)
+		}
+		return errors.Join(list.Write(os.Stdout, set(explain)), judgement)
+	})
+}
+
+func printJSON(v any) error { return report.JSON(os.Stdout, v) }
+
+func set(b *bool) bool { return b != nil && *b }
+
+func value(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
