@@ -70,7 +70,7 @@ func operate(ctx context.Context, kind string, o checklist.Options, yes *bool) e
 			return err
 		}
 		op, err := t.Operate(ctx, kind, o)
-		if op != nil {
+		if op != nil && !errors.Is(err, step.ErrNothingToDo) {
 			fmt.Fprintln(os.Stderr)
 			if sumErr := t.Summary(os.Stderr, op); sumErr != nil {
 				err = errors.Join(err, sumErr)

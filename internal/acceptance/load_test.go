@@ -2,12 +2,15 @@ package acceptance
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // ask asks the API's health once, on a connection of its own.
@@ -71,4 +74,37 @@ func get(client *http.Client, url string) error {
 		return fmt.Errorf("%s: %s", url, res.Status)
 	}
 	return nil
+}
+
+// startUpdate asks the API for an update and returns its number.
+func (s *stack) startUpdate(t *testing.T) int64 {
+	t.Helper()
+	res, err := http.Post(s.env["ETF_API_URL"]+"/api/v1/etf/E0000.DE/update?update_type=prices_only", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var accepted struct {
+		UpdateID int64 `json:"update_id"`
+	}
+	if err := json.NewDecoder(res.Body).Decode(&accepted); err != nil || res.StatusCode != http.StatusAccepted {
+		t.Fatalf("%s %v", res.Status, err)
+	}
+	return accepted.UpdateID
+}
+
+// updateStatus reads the state of an update from the database.
+func (s *stack) updateStatus(t *testing.T, id int64) (state string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, s.env["ETF_DATABASE_URL"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(ctx)
+	if err := conn.QueryRow(ctx, "select status from etf_updates where id = $1", id).Scan(&state); err != nil {
+		t.Fatal(err)
+	}
+	return state
 }

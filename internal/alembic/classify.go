@@ -12,7 +12,7 @@ var expanding = []*regexp.Regexp{
 	regexp.MustCompile(`^(BEGIN|COMMIT)$`),
 	regexp.MustCompile(`^SET `),
 	regexp.MustCompile(`^CREATE TABLE `),
-	regexp.MustCompile(`^CREATE INDEX `),
+	regexp.MustCompile(`^(CREATE|DROP) INDEX `),
 	regexp.MustCompile(`^CREATE (SEQUENCE|TYPE|VIEW|MATERIALIZED VIEW|SCHEMA|EXTENSION) `),
 	regexp.MustCompile(`^COMMENT ON `),
 	regexp.MustCompile(`^(INSERT INTO|UPDATE|DELETE FROM) ALEMBIC_VERSION\b`),

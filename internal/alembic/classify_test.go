@@ -23,12 +23,12 @@ func TestClassify(t *testing.T) {
 		"CREATE UNIQUE INDEX i ON etfs (isin);":                                                   false,
 		"UPDATE etfs SET name = 'x';":                                                             false,
 		"UPDATE alembic_version SET version_num='0003' WHERE alembic_version.version_num='0002';": true,
-		"DROP INDEX i;":     false,
-		"TRUNCATE etfs;":    false,
-		"BEGIN;\n\nCOMMIT;": true,
-		"-- DROP TABLE etfs;\nCREATE TABLE x (a text DEFAULT ';DROP TABLE y');": true,
-		"DO $$ BEGIN DROP TABLE etfs; END $$;":                                  false,
-		"":                                                                      true,
+		"DROP INDEX CONCURRENTLY IF EXISTS i;":                                                    true,
+		"TRUNCATE etfs;":                                                                          false,
+		"BEGIN;\n\nCOMMIT;":                                                                       true,
+		"-- DROP TABLE etfs;\nCREATE TABLE x (a text DEFAULT ';DROP TABLE y');":                   true,
+		"DO $$ BEGIN DROP TABLE etfs; END $$;":                                                    false,
+		"":                                                                                        true,
 	} {
 		if got, reasons := Classify(sql); got != want {
 			t.Errorf("%s: compatible %v, want %v (%v)", sql, got, want, reasons)

@@ -30,6 +30,8 @@ type Subject struct {
 	Release *release.Release // nil: none is installed yet
 	Live    *release.Release // nil: before the first deployment
 	Since   time.Time        // verify: the cut-over
+
+	migrations *migrationPlan // filled in by pre:migrations, for the cut-over to come
 }
 
 func found(looked, what string, args ...any) report.Finding {
@@ -154,9 +156,15 @@ func (s checkStep) Run(ctx context.Context, r *step.Run) error {
 	if err != nil {
 		return err
 	}
+	subject.migrations = &migrationPlan{}
 	findings := s.c.Run(ctx, s.t, subject)
 	if err := r.Note(ctx, "findings/"+s.c.Name, findings); err != nil {
 		return err
+	}
+	if subject.migrations.To != "" {
+		if err := r.Note(ctx, factMigrations, subject.migrations); err != nil {
+			return err
+		}
 	}
 	for _, f := range findings {
 		if f.Status == report.Warning {

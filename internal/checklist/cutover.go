@@ -90,7 +90,7 @@ func (t *Target) startPrevious(ctx context.Context, r *step.Run) error {
 		return err
 	}
 	r.Say("release %s runs again", id)
-	return r.Note(ctx, factWorkersStarted, t.Now())
+	return nil
 }
 
 // stopAll leaves no process of the service running.
@@ -223,7 +223,7 @@ func (s startStep) Run(ctx context.Context, r *step.Run) error {
 		return err
 	}
 	r.Say("workers answer, API and scheduler run %s", live.ID)
-	return r.Note(ctx, factWorkersStarted, s.t.Now())
+	return nil
 }
 
 // Undo stops the new release's workers, without killing a task that they took.
@@ -237,10 +237,15 @@ func (s startStep) Undo(ctx context.Context, r *step.Run) error {
 
 // stopAPI stops the API where a migration cannot run beside it.
 func (t *Target) stopAPI(ctx context.Context, r *step.Run) error {
+	procs, err := t.processes(ctx, t.Config.Services.API)
+	if err != nil {
+		return err
+	}
+	runs := slices.ContainsFunc(procs, func(p supervisor.ProcessInfo) bool { return p.PID != 0 })
 	var since time.Time
 	if stopped, err := r.Operation.Fact(factAPIStopped, &since); err != nil {
 		return err
-	} else if !stopped {
+	} else if runs && !stopped {
 		if err := r.Note(ctx, factAPIStopped, t.Now()); err != nil {
 			return err
 		}

@@ -126,7 +126,7 @@ func (s notLiveYet) Run(ctx context.Context, r *step.Run) error {
 		return nil
 	}
 	if live.Commit == rel.Commit && !s.force {
-		return fmt.Errorf("%w: %s is release %s: -force deploys it again", ErrAlreadyLive, rel.Commit[:8], live.ID)
+		return fmt.Errorf("%w: %s is live already, as release %s: -force deploys it again", step.ErrNothingToDo, rel.Commit[:8], live.ID)
 	}
 	r.Say("live is %s “%s”", live.Commit[:8], live.Subject)
 	return nil

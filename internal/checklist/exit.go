@@ -18,7 +18,7 @@ import (
 //	5  somebody else holds the lease
 func ExitCode(err error) int {
 	switch {
-	case err == nil, errors.Is(err, ErrAlreadyLive), errors.Is(err, ErrNothingToResume):
+	case err == nil, errors.Is(err, step.ErrNothingToDo), errors.Is(err, ErrNothingToResume):
 		return 0
 	case errors.Is(err, step.ErrNeedsPerson):
 		return needsPersonCode

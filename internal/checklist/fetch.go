@@ -22,9 +22,6 @@ const (
 	factBuilt    = "built"    // string: id of a release folder that this operation began to fill
 )
 
-// ErrAlreadyLive is in the error of a deployment of the commit that is live.
-var ErrAlreadyLive = errors.New("the commit is live already")
-
 // fetchStep is "git pull" done aside: the commit in a folder of its own.
 type fetchStep struct {
 	t   *Target

@@ -113,11 +113,8 @@ func (s migrateStep) Run(ctx context.Context, r *step.Run) error {
 	if err != nil {
 		return err
 	}
-	plan, err := t.planMigrations(ctx, rel.ID)
+	plan, err := t.plannedMigrations(ctx, r, rel.ID)
 	if err != nil {
-		return err
-	}
-	if err := r.Note(ctx, factMigrations, plan); err != nil {
 		return err
 	}
 	if len(plan.Pending) == 0 {
@@ -155,6 +152,26 @@ func (s migrateStep) Run(ctx context.Context, r *step.Run) error {
 	}
 	r.Say("%s → %s, %d migrations, %s", orNone(plan.From), plan.To, len(plan.Pending), compatibility(plan))
 	return nil
+}
+
+// plannedMigrations is the plan that pre:migrations made in this operation,
+// while nothing was stopped yet; it is made anew only where that was not run
+// or the database has moved since.
+func (t *Target) plannedMigrations(ctx context.Context, r *step.Run, id string) (migrationPlan, error) {
+	var plan migrationPlan
+	if planned, err := r.Operation.Fact(factMigrations, &plan); err != nil {
+		return plan, err
+	} else if planned {
+		head, err := t.databaseHead(ctx)
+		if err != nil || head == plan.From {
+			return plan, err
+		}
+	}
+	plan, err := t.planMigrations(ctx, id)
+	if err != nil {
+		return plan, err
+	}
+	return plan, r.Note(ctx, factMigrations, plan)
 }
 
 func compatibility(p migrationPlan) string {

@@ -46,7 +46,11 @@ var checkMigrations = Check{
 			return []report.Finding{fault(looked, fmt.Sprintf("the database is at %s, which this release does not know", plan.From), "deploy a release that has this revision, or roll back to the schema before it")}
 		case err != nil:
 			return []report.Finding{faultOrUnseen(looked, err)}
-		case len(plan.Pending) == 0:
+		}
+		if s.migrations != nil {
+			*s.migrations = plan
+		}
+		if len(plan.Pending) == 0 {
 			return []report.Finding{found(looked, "none pending, the database is at %s", plan.To)}
 		}
 		var names []string

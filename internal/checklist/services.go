@@ -196,7 +196,10 @@ func (t *Target) startWorkers(ctx context.Context, r *step.Run, id string) error
 	if err := t.supervisor().StartGroup(ctx, t.Config.Services.Beat, true); err != nil {
 		return err
 	}
-	return t.onRelease(ctx, t.Config.Services.Beat, id)
+	if err := t.onRelease(ctx, t.Config.Services.Beat, id); err != nil {
+		return err
+	}
+	return r.Note(ctx, factWorkersStarted, t.Now())
 }
 
 // replaceStrangers stops the processes of a group that run another release.

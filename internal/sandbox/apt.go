@@ -197,39 +197,36 @@ func (r *rooter) remove(ctx context.Context, paths []string) error {
 	return err
 }
 
-// enabledUnits names the systemd units that start at boot, by their links.
-func enabledUnits() map[string]bool {
-	units := map[string]bool{}
+// enabledUnits returns the links by which systemd starts units at boot.
+func enabledUnits() []string {
+	var links []string
 	for _, pattern := range []string{"*.wants", "*.requires"} {
-		links, _ := filepath.Glob(filepath.Join("/etc/systemd/system", pattern, "*"))
-		for _, link := range links {
-			units[filepath.Base(link)] = true
-		}
+		found, _ := filepath.Glob(filepath.Join("/etc/systemd/system", pattern, "*"))
+		links = append(links, found...)
 	}
-	return units
+	return links
 }
 
 // disableNew disables the units that the installation enabled. Debian enables
 // them also where systemd is not running or not even installed, to be there at
-// the next boot.
-func (r *rooter) disableNew(ctx context.Context, before map[string]bool) error {
-	var added []string
-	for unit := range enabledUnits() {
-		if !before[unit] {
-			added = append(added, unit)
+// the next boot; in the latter case there are only the links to remove.
+func (r *rooter) disableNew(ctx context.Context, before []string) error {
+	var links, units []string
+	for _, link := range enabledUnits() {
+		if !slices.Contains(before, link) {
+			links, units = append(links, link), append(units, filepath.Base(link))
 		}
 	}
-	if len(added) == 0 {
+	if len(links) == 0 {
 		return nil
 	}
-	args := []string{"deb-systemd-helper", "disable"}
-	if _, err := exec.LookPath("systemctl"); err == nil {
-		args = []string{"systemctl", "disable"}
-		if _, err := os.Stat("/run/systemd/system"); err == nil {
-			args = append(args, "--now")
-		}
-		args = append(args, "--")
+	if _, err := exec.LookPath("systemctl"); err != nil {
+		return r.remove(ctx, links)
 	}
-	_, err := r.run(ctx, 2*time.Minute, append(args, added...)...)
+	args := []string{"systemctl", "disable"}
+	if _, err := os.Stat("/run/systemd/system"); err == nil {
+		args = append(args, "--now")
+	}
+	_, err := r.run(ctx, 2*time.Minute, append(append(args, "--"), units...)...)
 	return err
 }

@@ -92,7 +92,7 @@ func TestAZombieIsGone(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer cmd.Wait() //nolint:errcheck // it is reaped only then
+	defer func() { _ = cmd.Wait() }() // it is reaped only then
 	if !gone(context.Background(), []process{mustRead(t, cmd.Process.Pid)}, 10e9) {
 		t.Error("a zombie counts as running")
 	}
@@ -193,16 +193,17 @@ func TestLoadStateFaults(t *testing.T) {
 
 // A long path moves the socket, and a stranger's folder there is refused.
 func TestSocketFolder(t *testing.T) {
-	t.Setenv("TMPDIR", filepath.Join("/tmp", filepath.Base(t.TempDir())+"-etf"))
-	if err := os.MkdirAll(os.TempDir(), 0o700); err != nil {
+	short, err := os.MkdirTemp("/tmp", "etf") // t.TempDir is too long itself
+	if err != nil {
 		t.Fatal(err)
 	}
-	defer os.RemoveAll(os.TempDir())
+	defer os.RemoveAll(short)
+	t.Setenv("TMPDIR", short)
 	s, err := New("/tmp/"+strings.Repeat("long/", 20)+"sandbox", Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.HasPrefix(s.Socket(), os.TempDir()) || len(s.Socket()) > maxSocketPath {
+	if !strings.HasPrefix(s.Socket(), short) || len(s.Socket()) > maxSocketPath {
 		t.Fatalf("socket: %s", s.Socket())
 	}
 	if err := s.socketFolder(); err != nil {

@@ -78,7 +78,7 @@ type command struct {
 
 // ensure brings one part up: it is left alone where it runs and answers,
 // waited for where it is starting, and started anew otherwise.
-func (s *Sandbox) ensure(ctx context.Context, p part) (started bool, err error) {
+func (s *Sandbox) ensure(ctx context.Context, p part) error {
 	done := s.out.begin(p.name)
 	result := ""
 	defer func() { done(result) }()
@@ -94,21 +94,21 @@ func (s *Sandbox) ensure(ctx context.Context, p part) (started bool, err error) 
 		})
 		if err == nil {
 			result = "running"
-			return false, nil
+			return nil
 		}
 		if !errors.Is(err, errEnded) {
-			return false, fmt.Errorf("%s: process %d runs, but: %w: run sandbox:down and start again", p.name, server.PID, err)
+			return fmt.Errorf("%s: process %d runs, but: %w: run sandbox:down and start again", p.name, server.PID, err)
 		}
 	}
 	// What a killed server has left behind holds its port or its files.
 	if err := end(ctx, ofPart(processes(s.dir), p.name), p.stop, 2*time.Second); err != nil {
-		return false, err
+		return err
 	}
 	if err := s.startPart(ctx, p); err != nil {
-		return false, fmt.Errorf("starting %s: %w", p.name, err)
+		return fmt.Errorf("starting %s: %w", p.name, err)
 	}
 	result = "ready"
-	return true, nil
+	return nil
 }
 
 var errEnded = errors.New("it ended")

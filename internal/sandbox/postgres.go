@@ -97,6 +97,9 @@ func (s *Sandbox) initdb(ctx context.Context, program string, account *account) 
 	return os.Rename(aside, postgresData(s.dir))
 }
 
+// postgresConf keeps shared memory in files of the data folder: /dev/shm is
+// missing, closed or tiny in some containers, and what a killed server leaves
+// there would outlive a purge.
 func postgresConf(port int) string {
 	return fmt.Sprintf(`# written by sandbox:up
 listen_addresses = '127.0.0.1'
@@ -105,6 +108,7 @@ unix_socket_directories = ''
 max_connections = 60
 password_encryption = 'scram-sha-256'
 shared_buffers = 128MB
+dynamic_shared_memory_type = mmap
 max_wal_size = 2GB
 timezone = 'UTC'
 log_timezone = 'UTC'

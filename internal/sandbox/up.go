@@ -144,7 +144,7 @@ func (s *Sandbox) bringUp(ctx context.Context) error {
 	run := func(parts ...part) {
 		g.Go(func() error {
 			for _, p := range parts {
-				if _, err := s.ensure(gctx, p); err != nil {
+				if err := s.ensure(gctx, p); err != nil {
 					return err
 				}
 			}
@@ -158,7 +158,7 @@ func (s *Sandbox) bringUp(ctx context.Context) error {
 	run(s.alertmanager())
 	run(s.prices())
 	g.Go(func() error {
-		if _, err := s.ensure(gctx, s.postgres()); err != nil {
+		if err := s.ensure(gctx, s.postgres()); err != nil {
 			return err
 		}
 		return s.fill(gctx)

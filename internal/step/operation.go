@@ -132,6 +132,10 @@ func (o *Operation) failed(ctx context.Context, r *Run, began time.Time, err err
 		err = fmt.Errorf("%w: %w", cause, err)
 	}
 	d := o.now().Sub(began)
+	if errors.Is(err, ErrNothingToDo) {
+		o.observer.Finished(r.step, string(journal.Skipped), d, err.Error())
+		return errors.Join(err, o.journal.Append(ctx, journal.Record{Type: journal.Skipped, Step: r.step, Text: err.Error()}))
+	}
 	o.observer.Finished(r.step, string(journal.Failed), d, host.Redact(err.Error()))
 	rec := journal.Record{Type: journal.Failed, Step: r.step, Millis: d.Milliseconds(), Text: err.Error()}
 	return errors.Join(fmt.Errorf("%s: %w", r.step, err), o.journal.Append(ctx, rec))

@@ -91,6 +91,9 @@ func Flat(list []Step) []Step {
 var (
 	// ErrFault is in the error of a check that looked and found a fault.
 	ErrFault = errors.New("a check found a fault")
+	// ErrNothingToDo is in the error of a step that found the operation to
+	// be needless; nothing has failed.
+	ErrNothingToDo = errors.New("nothing to do")
 	// ErrInterrupted is the cause of a context that a signal ended.
 	ErrInterrupted = errors.New("interrupted")
 	// ErrNeedsPerson is in the error of an operation that could not be taken

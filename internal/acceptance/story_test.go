@@ -1,0 +1,298 @@
+package acceptance
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestStory deploys release after release over the same service, good ones and
+// bad ones, and looks after each whether the service runs whole on the release
+// that it should. The order is the story: each part finds what the one before
+// has left.
+func TestStory(t *testing.T) {
+	s := theStack
+	for _, part := range []struct {
+		name string
+		run  func(*testing.T, *stack)
+	}{
+		{"a plan before the first deployment changes nothing", planChangesNothing},
+		{"a first deployment that fails leaves nothing running", firstFails},
+		{"the first deployment", firstDeployment},
+		{"the live commit is not deployed again", sameCommit},
+		{"a compatible release loses no request", compatibleUnderLoad},
+		{"a feature release, by its stages", featureByStages},
+		{"a migration that fails half-way is taken back", brokenMigration},
+		{"an API that does not start is taken back, and answers on", crashing},
+		{"SIGTERM during the dump takes the service back", sigtermDuringDump},
+		{"Ctrl-C under Mage's five seconds takes the service back", sigintDuringDrain},
+		{"SIGKILL during the dump is found, and resume takes it back", sigkillDuringDump},
+		{"a verification that fails after the migration is taken back", failedVerification},
+		{"a running task is not killed", slowTask},
+		{"the lists", lists},
+	} {
+		if !t.Run(part.name, func(t *testing.T) { part.run(t, s) }) {
+			t.Fatal("the parts to come build on this one")
+		}
+	}
+}
+
+func planChangesNothing(t *testing.T, s *stack) {
+	before := s.tree(t)
+	for _, args := range [][]string{{"plan"}, {"deploy", "-dryrun"}} {
+		out := s.mage(t, 0, args...).stdout
+		for _, want := range []string{"first deployment", "0002", "services:stop", "pg_dump", "alembic upgrade head"} {
+			if !strings.Contains(out, want) {
+				t.Errorf("%v does not say %q:\n%s", args, want, out)
+			}
+		}
+	}
+	if out := s.mage(t, 0, "plan", "-sql").stdout; !strings.Contains(out, "ALTER TABLE etf_prices ADD COLUMN source") {
+		t.Errorf("no SQL:\n%s", out)
+	}
+	if after := s.tree(t); after != before {
+		t.Errorf("the target has changed:\n%s\nbefore:\n%s", after, before)
+	}
+}
+
+// tree names every file of the target.
+func (s *stack) tree(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	err := filepath.WalkDir(s.env["ETF_ROOT"], func(path string, _ os.DirEntry, err error) error {
+		b.WriteString(path + "\n")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func firstFails(t *testing.T, s *stack) {
+	s.mageEnv(t, faults("services:start:during=fail"), 1, "deploy", "-ref=v1.1")
+	st := s.status(t)
+	if st.Live != nil || st.Database != "0001" || st.Operation.Outcome != "undone" {
+		t.Fatalf("%+v", st)
+	}
+	for _, p := range st.Processes {
+		if p.State == "RUNNING" {
+			t.Errorf("%+v runs", p)
+		}
+	}
+}
+
+func faults(list string) []string { return []string{"ETF_FAULTS=" + list} }
+
+func firstDeployment(t *testing.T, s *stack) {
+	r := s.mage(t, 0, "deploy", "-ref=v1.1")
+	s.serves(t)
+	for _, want := range []string{"workers stopped", "API stopped", "backup ", "journal ", "notes "} {
+		if !strings.Contains(r.stderr, want) {
+			t.Errorf("the table at the end does not say %q:\n%s", want, r.stderr)
+		}
+	}
+	s.mage(t, 0, "pre:all", "deps:all", "verify:criteria", "backup:verify")
+}
+
+func sameCommit(t *testing.T, s *stack) {
+	before := s.serves(t)
+	if r := s.mage(t, 0, "deploy", "-ref=v1.1"); !strings.Contains(r.stderr, "live already") {
+		t.Errorf("it does not say so:\n%s", r.stderr)
+	}
+	if after := s.serves(t); after != before {
+		t.Errorf("%s was deployed over %s", after, before)
+	}
+}
+
+func compatibleUnderLoad(t *testing.T, s *stack) {
+	answers, failed := s.underLoad(t, func() { s.mage(t, 0, "deploy") })
+	if len(failed) > 0 || answers < 500 {
+		t.Errorf("%d of %d answers failed, the first: %v", len(failed), answers, failed[:min(3, len(failed))])
+	}
+	t.Logf("%d answers, none failed", answers)
+	s.serves(t)
+}
+
+func featureByStages(t *testing.T, s *stack) {
+	before := s.serves(t)
+	s.mage(t, 0, "sandbox:release", "feature")
+	s.mage(t, 0, "release:install")
+	s.mage(t, 0, "pre:all", "-ref=main", "deps:all", "-ref=main")
+	s.mage(t, 0, "release:migrate")
+	s.mage(t, 0, "release:activate", "services:start", "cache:clear", "docs:notes")
+	st := s.status(t)
+	if st.Live.ID == before || st.Database != st.Live.Head || st.Live.State != "live" {
+		t.Errorf("%+v", st)
+	}
+	s.mage(t, 0, "verify:criteria")
+	// A release that did not go through a whole deployment is not verified.
+	s.mage(t, 0, "deploy", "-force")
+	s.serves(t)
+}
+
+func brokenMigration(t *testing.T, s *stack) {
+	before := s.serves(t)
+	s.mage(t, 0, "sandbox:release", "broken-migration")
+	r := s.mage(t, 1, "deploy")
+	if !strings.Contains(r.stderr, "goldfinch_kept_") {
+		t.Errorf("it does not name the database that was kept:\n%s", r.stderr)
+	}
+	if after := s.serves(t); after != before {
+		t.Errorf("%s serves, want %s", after, before)
+	}
+}
+
+func crashing(t *testing.T, s *stack) {
+	before := s.serves(t)
+	s.mage(t, 0, "sandbox:release", "crashing")
+	answers, failed := s.underLoad(t, func() { s.mage(t, 1, "deploy") })
+	if len(failed) > 0 {
+		t.Errorf("%d of %d answers failed, the first: %v", len(failed), answers, failed[0])
+	}
+	if after := s.serves(t); after != before {
+		t.Errorf("%s serves, want %s", after, before)
+	}
+}
+
+// interrupted starts a deployment that hangs at a fault point, waits until it
+// is there and sends a signal.
+func (s *stack) interrupted(t *testing.T, point string, sig syscall.Signal) (code int, output string) {
+	t.Helper()
+	cmd, _, stderr := s.command(faults(point+"=hang"), "deploy", "-force")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	step, _, _ := strings.Cut(strings.TrimSuffix(point, ":during"), ":during")
+	s.await(t, time.Minute, "the deployment to reach "+point, func() bool {
+		return s.journalSays(t, `"type":"start","step":"`+step+`"`)
+	})
+	time.Sleep(300 * time.Millisecond) // from the record to the point
+	if err := cmd.Process.Signal(sig); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Wait()
+	return cmd.ProcessState.ExitCode(), stderr.String()
+}
+
+// journalSays looks into the newest journal.
+func (s *stack) journalSays(t *testing.T, text string) bool {
+	t.Helper()
+	all, err := filepath.Glob(filepath.Join(s.env["ETF_ROOT"], "ops", "journal", "*.jsonl"))
+	if err != nil || len(all) == 0 {
+		return false
+	}
+	content, err := os.ReadFile(all[len(all)-1])
+	return err == nil && strings.Contains(string(content), text) && !strings.Contains(string(content), `"type":"end"`)
+}
+
+func (s *stack) await(t *testing.T, limit time.Duration, what string, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(limit); !done(); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited %s in vain for %s", limit, what)
+		}
+	}
+}
+
+func sigtermDuringDump(t *testing.T, s *stack) {
+	before := s.serves(t)
+	code, out := s.interrupted(t, "backup:create:during", syscall.SIGTERM)
+	if code != 1 {
+		t.Errorf("exit %d, want 1\n%s", code, out)
+	}
+	if after := s.serves(t); after != before {
+		t.Errorf("%s serves, want %s", after, before)
+	}
+	s.noPartialBackup(t)
+}
+
+func sigintDuringDrain(t *testing.T, s *stack) {
+	before := s.serves(t)
+	code, out := s.interrupted(t, "services:stop:during", syscall.SIGINT)
+	if code != 1 {
+		t.Errorf("exit %d, want 1\n%s", code, out)
+	}
+	// Mage may have ended the process; the one that took over goes on.
+	s.await(t, time.Minute, "the undo to end", func() bool { return s.status(t).Operation.Outcome == "undone" })
+	if after := s.serves(t); after != before {
+		t.Errorf("%s serves, want %s", after, before)
+	}
+}
+
+func sigkillDuringDump(t *testing.T, s *stack) {
+	before := s.serves(t)
+	s.interrupted(t, "backup:create:during", syscall.SIGKILL)
+	st := s.status(t)
+	if st.Operation.Outcome != "interrupted" || st.Next != "resume -undo" {
+		t.Errorf("status does not see it: %+v", st)
+	}
+	if r := s.mage(t, 1, "deploy"); !strings.Contains(r.stderr, "resume -undo") || !strings.Contains(r.stderr, "backup:create") {
+		t.Errorf("deploy does not say what it found:\n%s", r.stderr)
+	}
+	s.mage(t, 0, "resume", "-undo")
+	if after := s.serves(t); after != before {
+		t.Errorf("%s serves, want %s", after, before)
+	}
+	s.noPartialBackup(t)
+	if r := s.mage(t, 0, "resume"); !strings.Contains(r.stderr, "no operation is interrupted") {
+		t.Errorf("resume with nothing to resume says:\n%s", r.stderr)
+	}
+}
+
+func (s *stack) noPartialBackup(t *testing.T) {
+	t.Helper()
+	if left, _ := filepath.Glob(filepath.Join(s.env["ETF_ROOT"], "backups", ".partial-*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if out, err := exec.Command("pgrep", "-f", "pg_dump.*"+s.dir).Output(); err == nil {
+		t.Errorf("pg_dump still runs: %s", out)
+	}
+}
+
+func failedVerification(t *testing.T, s *stack) {
+	before := s.serves(t)
+	s.mage(t, 0, "sandbox:release", "feature")
+	r := s.mageEnv(t, faults("verify:criteria:before=fail"), 1, "deploy")
+	if !strings.Contains(r.stderr, "downgraded") {
+		t.Errorf("the migration was not taken back by its downgrade:\n%s", r.stderr)
+	}
+	if after := s.serves(t); after != before {
+		t.Errorf("%s serves, want %s", after, before)
+	}
+}
+
+func slowTask(t *testing.T, s *stack) {
+	s.mage(t, 0, "deploy") // the feature that was taken back above
+	before := s.serves(t)
+	s.mage(t, 0, "sandbox:release", "slow")
+	// Its own verification waits for a minute's task.
+	s.mage(t, 0, "deploy")
+	slow := s.serves(t)
+	id := s.startUpdate(t)
+	s.await(t, 20*time.Second, "the task to run", func() bool { return s.updateStatus(t, id) == "processing" })
+	s.mage(t, 0, "services:stop")
+	if got := s.updateStatus(t, id); got != "completed" {
+		t.Errorf("the running task ended as %q", got)
+	}
+	s.mage(t, 0, "services:start")
+	if after := s.serves(t); after != slow || after == before {
+		t.Errorf("%s serves, want %s", after, slow)
+	}
+}
+
+func lists(t *testing.T, s *stack) {
+	for _, target := range []string{"history", "release:list", "backup:list", "services:status", "window", "plan", "status"} {
+		s.mage(t, 0, target)
+		if out := s.mage(t, 0, target, "-json").stdout; !strings.Contains(out, `"v": 1`) {
+			t.Errorf("%s -json has no version:\n%s", target, out)
+		}
+	}
+	if out := s.mage(t, 0, "contacts").stdout; !strings.Contains(out, "DevOps Team Lead") {
+		t.Errorf("contacts:\n%s", out)
+	}
+}
