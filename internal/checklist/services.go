@@ -209,11 +209,10 @@ func (t *Target) replaceStrangers(ctx context.Context, group, id string) error {
 		return err
 	}
 	for _, p := range procs {
-		if !p.Running() {
-			continue
-		}
-		if runs, err := t.releaseOf(ctx, p.PID); err == nil && runs == id {
-			continue
+		if p.Running() {
+			if runs, err := t.releaseOf(ctx, p.PID); err == nil && runs == id {
+				continue
+			}
 		}
 		if err := t.supervisor().StopProcess(ctx, p.FullName(), true); err != nil {
 			return err
@@ -267,9 +266,10 @@ func (t *Target) rollAPI(ctx context.Context, r *step.Run, id string) error {
 			if runs, err := t.releaseOf(ctx, p.PID); err == nil && runs == id {
 				continue
 			}
-			if err := t.supervisor().StopProcess(ctx, p.FullName(), true); err != nil {
-				return err
-			}
+		}
+		// Also one that is starting, over and over, on the release to leave.
+		if err := t.supervisor().StopProcess(ctx, p.FullName(), true); err != nil {
+			return err
 		}
 		if err := t.supervisor().StartProcess(ctx, p.FullName(), true); err != nil {
 			return err
