@@ -21,6 +21,7 @@ func TestStory(t *testing.T) {
 		run  func(*testing.T, *stack)
 	}{
 		{"a plan before the first deployment changes nothing", planChangesNothing},
+		{"bad input is met before anything is changed", badInput},
 		{"a first deployment that fails leaves nothing running", firstFails},
 		{"the first deployment", firstDeployment},
 		{"the live commit is not deployed again", sameCommit},

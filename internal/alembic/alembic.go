@@ -1,46 +1,52 @@
-// Package alembic speaks to the migrations of one release through the
-// release's own Python: the revision files decide, not a guess at their text.
+// Package alembic runs the migrations of a release with the release's own
+// alembic, and looks at them beforehand.
 package alembic
 
 import (
+	"bytes"
 	"context"
-	_ "embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
+	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/host"
 )
 
-// Errors that a caller may want to tell apart.
-var (
-	// ErrUnknownRevision says that the release has no file for a revision.
-	ErrUnknownRevision = errors.New("unknown revision")
-	// ErrMissing says that the release's environment has no Alembic.
-	ErrMissing = errors.New("alembic is not installed")
-)
-
-// lookTimeout bounds what only reads files. A migration is bounded by the
-// timeouts of its own session; migrateTimeout is for a chain of them.
+// Deadlines of calls whose context has none.
 const (
 	lookTimeout    = time.Minute
-	migrateTimeout = 4 * time.Hour
+	migrateTimeout = 2 * time.Hour // the session's own timeouts end it long before
 )
 
-// Options say where the migrations are and how they run.
+// Why alembic did not do it.
+var (
+	ErrMissing          = errors.New("alembic is not installed")
+	ErrSeveralHeads     = errors.New("there are several heads")
+	ErrUnknownRevision  = errors.New("unknown revision")
+	ErrNotUpToDate      = errors.New("the database is not at the head")
+	ErrDrift            = errors.New("the models differ from the database")
+	ErrLockTimeout      = errors.New("the migration gave up waiting for a lock")
+	ErrStatementTimeout = errors.New("a statement of the migration took too long")
+)
+
+// Options say where the migrations are and how their sessions behave.
 type Options struct {
-	Python           string        // interpreter of the release's virtual environment
-	Dir              string        // folder of alembic.ini
-	Env              []string      // NAME=value, such as DATABASE_URL of the owning role
-	LockTimeout      time.Duration // of each statement of a migration; 0: none
-	StatementTimeout time.Duration // of each statement of a migration; 0: none
+	Dir    string   // folder of alembic.ini, on the host
+	Python string   // interpreter of the release's virtual environment
+	Env    []string // NAME=value, such as DATABASE_URL of the owning role
+
+	// The migrating session carries these itself, through libpq's own
+	// environment, and so keeps them when the suite has died.
+	ApplicationName  string        // at most 63 bytes
+	LockTimeout      time.Duration // 0: as the server has it
+	StatementTimeout time.Duration // 0: as the server has it
 }
 
-// A Client works with the migrations of one release.
+// A Client runs alembic for one release.
 type Client struct {
 	h host.Host
 	o Options
@@ -49,156 +55,217 @@ type Client struct {
 // New returns a client; nothing is run yet.
 func New(h host.Host, o Options) *Client { return &Client{h: h, o: o} }
 
-// A Migration is one revision file.
-type Migration struct {
-	Revision      string `json:"revision"`
-	Down          string `json:"down,omitempty"` // revision before it; comma-separated where it merges
-	Title         string `json:"title"`
-	Path          string `json:"path"`
-	Compatibility string `json:"compatibility,omitempty"` // Expand, Contract or empty: not declared
-}
-
-// What a migration may declare, by a line “# compatibility: expand” of its own.
-const (
-	Expand   = "expand"   // the release before can go on running on the new schema
-	Contract = "contract" // it cannot
-)
-
-//go:embed revisions.py
-var revisionsScript string
-
-// Heads returns the newest revisions of the release; more than one means that
-// two branches were not merged.
-func (c *Client) Heads(ctx context.Context) ([]string, error) {
-	var answer struct{ Heads []string }
-	err := c.look(ctx, &answer, "heads")
-	return answer.Heads, err
-}
-
-// Pending lists the migrations that lead from one revision ("" for an empty
-// database) to another, in the order in which they run. A revision that the
-// release has no file for gives ErrUnknownRevision.
-func (c *Client) Pending(ctx context.Context, from, to string) ([]Migration, error) {
-	var answer struct{ Migrations []Migration }
-	if err := c.look(ctx, &answer, "pending", from, to); err != nil {
-		return nil, err
+func withDeadline(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return context.WithCancel(ctx)
 	}
-	for i := range answer.Migrations {
-		m := &answer.Migrations[i]
-		content, err := c.h.ReadFile(ctx, m.Path)
-		if err != nil {
-			return nil, fmt.Errorf("reading migration %s: %w", m.Revision, err)
-		}
-		if m.Compatibility, err = declared(string(content)); err != nil {
-			return nil, fmt.Errorf("migration %s (%s): %w", m.Revision, m.Path, err)
+	return context.WithTimeout(ctx, limit)
+}
+
+func (c *Client) env() []string {
+	env := append(c.o.Env[:len(c.o.Env):len(c.o.Env)], "PYTHONUNBUFFERED=1")
+	if c.o.ApplicationName != "" {
+		env = append(env, "PGAPPNAME="+c.o.ApplicationName)
+	}
+	var options []string
+	for name, d := range map[string]time.Duration{"lock_timeout": c.o.LockTimeout, "statement_timeout": c.o.StatementTimeout} {
+		if d > 0 {
+			options = append(options, fmt.Sprintf("-c %s=%d", name, d.Milliseconds()))
 		}
 	}
-	return answer.Migrations, nil
-}
-
-// declared finds the line by which a migration declares its compatibility.
-func declared(content string) (string, error) {
-	for line := range strings.Lines(content) {
-		word, ok := strings.CutPrefix(strings.TrimSpace(line), "# compatibility:")
-		if !ok {
-			continue
-		}
-		if word = strings.TrimSpace(word); !slices.Contains([]string{Expand, Contract}, word) {
-			return "", fmt.Errorf("declares the compatibility %q: write expand or contract", word)
-		}
-		return word, nil
+	if len(options) > 0 {
+		env = append(env, "PGOPTIONS="+strings.Join(options, " "))
 	}
-	return "", nil
+	return env
 }
 
-// look runs the script that reads the revision files.
-func (c *Client) look(ctx context.Context, answer any, args ...string) error {
-	res, err := c.h.Run(ctx, host.Command{
-		Argv: append([]string{c.o.Python, "-c", revisionsScript}, args...), Dir: c.o.Dir, Env: c.o.Env, Timeout: lookTimeout,
-	})
+// run runs "alembic args…" and returns what it printed; out, which may be nil,
+// gets output and messages as they come.
+func (c *Client) run(ctx context.Context, out io.Writer, args ...string) (string, error) {
+	return c.python(ctx, out, nil, append([]string{"-m", "alembic"}, args...)...)
+}
+
+func (c *Client) python(ctx context.Context, out io.Writer, stdin io.Reader, args ...string) (string, error) {
+	at, _ := ctx.Deadline()
+	var stdout bytes.Buffer
+	command := host.Command{
+		Argv: append([]string{c.o.Python}, args...), Dir: c.o.Dir, Env: c.env(), Stdin: stdin,
+		Stdout: &stdout, Timeout: max(time.Until(at), time.Millisecond),
+	}
+	if out != nil {
+		out = &locked{w: out} // both streams end in it
+		command.Stdout, command.Stderr = io.MultiWriter(&stdout, out), out
+	}
+	res, err := c.h.Run(ctx, command)
 	if err != nil {
-		return fmt.Errorf("reading the migrations in %s: %w", c.o.Dir, explain(err))
+		// Alembic says what failed on its output, Python on its error output.
+		err = diagnose(err, host.Redact(stdout.String())+"\n"+string(res.Stderr))
 	}
-	var failed struct{ Error, Unknown string }
-	if err := json.Unmarshal(res.Stdout, &failed); err != nil {
-		return fmt.Errorf("reading the migrations in %s: %w", c.o.Dir, err)
-	}
-	switch {
-	case failed.Unknown != "":
-		return fmt.Errorf("%w: the migrations in %s have no %q", ErrUnknownRevision, c.o.Dir, failed.Unknown)
-	case failed.Error != "":
-		return fmt.Errorf("reading the migrations in %s: %s", c.o.Dir, failed.Error)
-	}
-	return json.Unmarshal(res.Stdout, answer)
+	return stdout.String(), err
 }
 
-// SQL renders the migrations between two revisions without a database. It
-// fails for migrations that ask the database what to do.
-func (c *Client) SQL(ctx context.Context, from, to string) (string, error) {
-	if from == "" {
-		from = "base"
-	}
-	res, err := c.h.Run(ctx, host.Command{
-		Argv: []string{c.o.Python, "-m", "alembic", "upgrade", from + ":" + to, "--sql"}, Dir: c.o.Dir, Env: c.o.Env, Timeout: lookTimeout,
-	})
-	if err != nil {
-		return "", fmt.Errorf("rendering the migrations %s:%s: %w", from, to, explain(err))
-	}
-	return string(res.Stdout), nil
+// A locked writer is written to by one at a time.
+type locked struct {
+	mu sync.Mutex
+	w  io.Writer
 }
 
-// Upgrade runs the migrations up to target ("head"); out gets Alembic's log.
-func (c *Client) Upgrade(ctx context.Context, target string, out io.Writer) error {
-	return c.migrate(ctx, out, "upgrade", target)
+func (l *locked) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
 }
 
-// Downgrade takes the migrations back down to target ("base" for all).
-func (c *Client) Downgrade(ctx context.Context, target string, out io.Writer) error {
-	return c.migrate(ctx, out, "downgrade", target)
-}
+var unknownRevision = regexp.MustCompile(`Can't locate revision identified by '([^']*)'|No such revision or branch '([^']*)'`)
 
-// migrate runs in a session that carries its own timeouts: they hold also when
-// nobody is left who could end it.
-func (c *Client) migrate(ctx context.Context, out io.Writer, direction, target string) error {
-	options := fmt.Sprintf("-c lock_timeout=%d -c statement_timeout=%d", c.o.LockTimeout.Milliseconds(), c.o.StatementTimeout.Milliseconds())
-	_, err := c.h.Run(ctx, host.Command{
-		Argv: []string{c.o.Python, "-m", "alembic", direction, target}, Dir: c.o.Dir,
-		Env: append(slices.Clone(c.o.Env), "PGOPTIONS="+options), Stderr: out, Timeout: migrateTimeout,
-	})
-	if err != nil {
-		return fmt.Errorf("alembic %s %s: %w", direction, target, explain(err))
-	}
-	return nil
-}
-
-// Check holds the database against the release's models; a difference is an
-// error that names it.
-func (c *Client) Check(ctx context.Context) error {
-	res, err := c.h.Run(ctx, host.Command{
-		Argv: []string{c.o.Python, "-m", "alembic", "check"}, Dir: c.o.Dir, Env: c.o.Env, Timeout: 5 * time.Minute,
-	})
-	if err != nil {
-		return fmt.Errorf("alembic check: the database differs from the models: %w %s", explain(err), lastLine(string(res.Stdout)))
-	}
-	return nil
-}
-
-// explain recognises what is behind Alembic's exit.
-func explain(err error) error {
+// diagnose names the kind of a failure by what alembic and Python say.
+func diagnose(err error, said string) error {
 	var exit *host.ExitError
 	if !errors.As(err, &exit) {
 		return err
 	}
+	kind := func(sentinel error, detail string) error {
+		return fmt.Errorf("%w%s: %w", sentinel, detail, err)
+	}
 	switch {
-	case strings.Contains(exit.Stderr, "Can't locate revision"):
-		return fmt.Errorf("%w: %w", ErrUnknownRevision, err)
-	case strings.Contains(exit.Stderr, "No module named alembic"), strings.Contains(exit.Stderr, "No module named 'alembic'"):
-		return fmt.Errorf("%w: add it to the requirements: %w", ErrMissing, err)
+	case strings.Contains(said, "No module named alembic") || strings.Contains(said, "No module named 'alembic'"):
+		return kind(ErrMissing, " in the release's environment")
+	case unknownRevision.MatchString(said):
+		m := unknownRevision.FindStringSubmatch(said)
+		return &UnknownRevisionError{Revision: m[1] + m[2], err: err}
+	case strings.Contains(said, "Multiple head revisions") || strings.Contains(said, "Multiple heads are present") || strings.Contains(said, "has multiple heads"):
+		return kind(ErrSeveralHeads, ": merge them (alembic merge heads)")
+	case strings.Contains(said, "Target database is not up to date"):
+		return kind(ErrNotUpToDate, "")
+	case strings.Contains(said, "New upgrade operations detected"):
+		return kind(ErrDrift, ": "+lastLine(said, "FAILED: "))
+	case strings.Contains(said, "due to lock timeout"):
+		return kind(ErrLockTimeout, ": something holds a table; try again when it is free")
+	case strings.Contains(said, "due to statement timeout"):
+		return kind(ErrStatementTimeout, "")
+	}
+	if failed := lastLine(said, "FAILED: "); failed != "" && !strings.Contains(exit.Stderr, failed) {
+		return fmt.Errorf("%s: %w", failed, err)
 	}
 	return err
 }
 
-func lastLine(s string) string {
-	lines := strings.Split(strings.TrimSpace(s), "\n")
-	return lines[len(lines)-1]
+func lastLine(text, prefix string) (found string) {
+	for line := range strings.Lines(text) {
+		if rest, ok := strings.CutPrefix(strings.TrimSpace(line), prefix); ok {
+			found = rest
+		}
+	}
+	return found
+}
+
+// An UnknownRevisionError names a revision, of the database or asked for, for
+// which the release has no file; it is ErrUnknownRevision.
+type UnknownRevisionError struct {
+	Revision string
+	err      error
+}
+
+func (e *UnknownRevisionError) Error() string {
+	return fmt.Sprintf("%v %s: no migration file of this release has it, another release's may: %v", ErrUnknownRevision, e.Revision, e.err)
+}
+
+// Is makes it ErrUnknownRevision.
+func (e *UnknownRevisionError) Is(target error) bool { return target == ErrUnknownRevision }
+
+// Unwrap returns the command's error.
+func (e *UnknownRevisionError) Unwrap() error { return e.err }
+
+// checkRevision keeps words that would be options, or ranges, out of argv.
+func checkRevision(revisions ...string) error {
+	for _, r := range revisions {
+		if r == "" || strings.HasPrefix(r, "-") || strings.ContainsAny(r, ": \t\n") {
+			return fmt.Errorf("%q is no revision", r)
+		}
+	}
+	return nil
+}
+
+// Current asks alembic for the revisions of the database; none before the
+// first migration. ErrUnknownRevision when it has no file for one of them.
+func (c *Client) Current(ctx context.Context) ([]string, error) {
+	ctx, cancel := withDeadline(ctx, lookTimeout)
+	defer cancel()
+	out, err := c.run(ctx, nil, "current")
+	if err != nil {
+		return nil, fmt.Errorf("reading the database's revision: %w", err)
+	}
+	return revisionLines(out), nil
+}
+
+var revisionLine = regexp.MustCompile(`^(\S+)(?: \((?:head|branchpoint|mergepoint|effective head)\))*$`)
+
+func revisionLines(out string) (revisions []string) {
+	for line := range strings.Lines(out) {
+		if m := revisionLine.FindStringSubmatch(strings.TrimSpace(line)); m != nil {
+			revisions = append(revisions, m[1])
+		}
+	}
+	return revisions
+}
+
+// SQL returns the statements that lead from one revision to another, without
+// touching the database; from "" is from the very beginning.
+func (c *Client) SQL(ctx context.Context, from, to string) (string, error) {
+	ctx, cancel := withDeadline(ctx, lookTimeout)
+	defer cancel()
+	if from == "" {
+		from = "base"
+	}
+	if strings.Contains(from, ",") {
+		return "", fmt.Errorf("writing the SQL of the migrations to %s: the database is at several revisions (%s): merge them first", to, from)
+	}
+	if err := checkRevision(from, to); err != nil {
+		return "", err
+	}
+	out, err := c.run(ctx, nil, "upgrade", from+":"+to, "--sql")
+	if err != nil {
+		return "", fmt.Errorf("writing the SQL of the migrations to %s: %w", to, err)
+	}
+	// What the application printed at its start is no SQL.
+	if at := sqlBegin.FindStringIndex(out); at != nil {
+		out = out[at[0]:]
+	}
+	return out, nil
+}
+
+var sqlBegin = regexp.MustCompile(`(?m)^(?:BEGIN;|-- Running upgrade |CREATE TABLE \S*alembic_version)`)
+
+// Upgrade migrates up to target, such as "head". out, which may be nil, gets
+// what alembic prints.
+func (c *Client) Upgrade(ctx context.Context, target string, out io.Writer) error {
+	return c.migrate(ctx, "upgrade", target, out)
+}
+
+// Downgrade migrates back to target; "base" undoes everything.
+func (c *Client) Downgrade(ctx context.Context, target string, out io.Writer) error {
+	return c.migrate(ctx, "downgrade", target, out)
+}
+
+func (c *Client) migrate(ctx context.Context, direction, target string, out io.Writer) error {
+	ctx, cancel := withDeadline(ctx, migrateTimeout)
+	defer cancel()
+	if err := checkRevision(target); err != nil {
+		return err
+	}
+	if _, err := c.run(ctx, out, direction, target); err != nil {
+		return fmt.Errorf("%s to %s: %w", direction, target, err)
+	}
+	return nil
+}
+
+// Check compares the models with the database. ErrDrift with the differences,
+// ErrNotUpToDate before the migration.
+func (c *Client) Check(ctx context.Context) error {
+	ctx, cancel := withDeadline(ctx, lookTimeout)
+	defer cancel()
+	if _, err := c.run(ctx, nil, "check"); err != nil {
+		return fmt.Errorf("comparing the models with the database: %w", err)
+	}
+	return nil
 }

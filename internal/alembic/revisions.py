@@ -1,43 +1,60 @@
-# Reads the revision files of the alembic.ini in the working folder and prints
-# what was asked for as JSON. env.py is not run, no database is touched.
+"""Print the heads, and the revisions between two points, as JSON.
+
+Asks alembic itself: reading the files would be fooled by what only looks like
+a revision. Arguments: the target (or "" for the heads only), then the
+revisions to start from. The answer is the last line.
+"""
 import json
+import re
 import sys
+import tokenize
 
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from alembic.script.revision import ResolutionError
+from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 
 
-def text(down):
-    if down is None:
-        return ""
-    return down if isinstance(down, str) else ",".join(down)
+def compatibility(path):
+    """The words of all comments '# compatibility: word' that have a line of their own."""
+    words = []
+    with tokenize.open(path) as source:
+        for token in tokenize.generate_tokens(source.readline):
+            if token.type == tokenize.COMMENT and token.line.strip() == token.string:
+                found = re.fullmatch(r"#\s*compatibility:\s*(.*?)\s*", token.string)
+                if found:
+                    words.append(found.group(1))
+    return words
 
 
-def pending(scripts, start, end):
-    for revision in filter(None, start.split(",") + end.split(",")):
-        try:
-            scripts.get_revision(revision)
-        except (CommandError, ResolutionError):
-            return {"unknown": revision}
-    lower = tuple(filter(None, start.split(","))) or "base"
-    found = [
-        {"revision": s.revision, "down": text(s.down_revision), "title": s.doc, "path": s.path}
-        for s in scripts.iterate_revisions(tuple(end.split(",")), lower)
-    ]
-    return {"migrations": found[::-1]}
+def names(value):
+    if value is None:
+        return []
+    return [value] if isinstance(value, str) else list(value)
 
 
-def main(what, *args):
-    scripts = ScriptDirectory.from_config(Config("alembic.ini"))
-    if what == "heads":
-        return {"heads": sorted(scripts.get_heads())}
-    return pending(scripts, *args)
+def main():
+    target, current = sys.argv[1], tuple(sys.argv[2:])
+    script = ScriptDirectory.from_config(Config("alembic.ini"))
+    answer = {"heads": sorted(script.get_heads()), "revisions": []}
+    if target:
+        for name in current:
+            script.get_revision(name)
+        # As alembic's own upgrade does.
+        found = script.iterate_revisions(target, current or None, implicit_base=True)
+        for r in reversed(list(found)):
+            answer["revisions"].append({
+                "revision": r.revision,
+                "down": ",".join(names(r.down_revision)),
+                "title": r.doc,
+                "path": r.path,
+                "declared": compatibility(r.path),
+            })
+    print()
+    print(json.dumps(answer))
 
 
 try:
-    answer = main(*sys.argv[1:])
-except CommandError as e:
-    answer = {"error": str(e)}
-json.dump(answer, sys.stdout)
+    main()
+except (CommandError, RevisionError) as error:
+    sys.exit("FAILED: %s" % error)

@@ -3,7 +3,9 @@ package checklist
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"strings"
 	"time"
@@ -45,6 +47,10 @@ func (s installStep) Run(ctx context.Context, r *step.Run) error {
 	t := s.t
 	rel, err := t.releaseToCome(ctx, r.Operation)
 	if err != nil {
+		return err
+	}
+	// Said now, not after the half minute that the installation takes.
+	if err := t.envThere(ctx); err != nil {
 		return err
 	}
 	dir := t.Releases.Dir(rel.ID)
@@ -112,11 +118,23 @@ func (s installStep) pip(ctx context.Context, r *step.Run, id string) (int, erro
 // copyEnv gives a release the configuration as it is now, so that a rollback
 // finds the one that the release ran with.
 func (t *Target) copyEnv(ctx context.Context, id string) error {
+	if err := t.envThere(ctx); err != nil {
+		return err
+	}
 	b, err := t.Host.ReadFile(ctx, t.Config.Env.File)
 	if err != nil {
-		return fmt.Errorf("copying service.env_file into the release: %w", err)
+		return fmt.Errorf("copying env.file into the release: %w", err)
 	}
 	return t.Host.WriteFile(ctx, path.Join(t.Releases.Dir(id), ".env"), b, 0o600)
+}
+
+// envThere fails with a fault when the service has no .env.
+func (t *Target) envThere(ctx context.Context) error {
+	_, err := t.Host.Stat(ctx, t.Config.Env.File)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: env.file %s is not there: write it, mode 0600; env.keys in %s lists what it must hold", step.ErrFault, t.Config.Env.File, t.Config.File)
+	}
+	return err
 }
 
 // lineWriter calls each with every whole line that is written to it.

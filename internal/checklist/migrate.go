@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -73,17 +74,18 @@ func (t *Target) planMigrations(ctx context.Context, id string) (migrationPlan, 
 			plan.Reasons = append(plan.Reasons, fmt.Sprintf("%s does not declare to be an expansion", m.Revision))
 		}
 	}
-	if !plan.Compatible {
+	declares := func(m alembic.Migration) bool { return m.Compatibility == alembic.Expand }
+	if !slices.ContainsFunc(plan.Pending, declares) {
 		return plan, nil
 	}
 	sql, err := a.SQL(ctx, current, heads[0])
 	if err != nil {
 		plan.Compatible = false
-		plan.Reasons = append(plan.Reasons, "its SQL cannot be shown beforehand")
+		plan.Reasons = append(plan.Reasons, "the SQL cannot be shown beforehand: "+firstLine(err.Error()))
 		return plan, nil
 	}
-	if compatible, reasons := alembic.Classify(sql); !compatible {
-		return plan, fmt.Errorf("%w: the migrations to %s declare to be an expansion and are not: %s", step.ErrFault, plan.To, strings.Join(reasons, "; "))
+	if err := alembic.CheckDeclared(plan.Pending, sql); err != nil {
+		return plan, fmt.Errorf("%w: %w", step.ErrFault, err)
 	}
 	return plan, nil
 }

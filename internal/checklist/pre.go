@@ -141,7 +141,7 @@ func sameDatabase(u *url.URL, owner string) bool {
 // faultOrUnseen tells a fault that was found from a look that failed.
 func faultOrUnseen(looked string, err error) report.Finding {
 	if errors.Is(err, step.ErrFault) {
-		return fault(looked, err.Error(), "")
+		return fault(looked, strings.TrimPrefix(err.Error(), step.ErrFault.Error()+": "), "")
 	}
 	return unseen(looked, err, "")
 }
