@@ -2,10 +2,8 @@ package acceptance
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -30,7 +28,9 @@ func TestStory(t *testing.T) {
 		{"a migration that fails half-way is taken back", brokenMigration},
 		{"an API that does not start is taken back, and answers on", crashing},
 		{"SIGTERM during the dump takes the service back", sigtermDuringDump},
-		{"Ctrl-C under Mage's five seconds takes the service back", sigintDuringDrain},
+		{"Ctrl-C, with Mage's five seconds, takes the service back", sigintAtStop},
+		{"the end of go tool mage takes the service back", goToolGone},
+		{"a hang-up under nohup does not", underNohup},
 		{"SIGKILL during the dump is found, and resume takes it back", sigkillDuringDump},
 		{"a verification that fails after the migration is taken back", failedVerification},
 		{"a running task is not killed", slowTask},
@@ -105,9 +105,7 @@ func sameCommit(t *testing.T, s *stack) {
 	if r := s.mage(t, 0, "deploy", "-ref=v1.1"); !strings.Contains(r.stderr, "live already") {
 		t.Errorf("it does not say so:\n%s", r.stderr)
 	}
-	if after := s.serves(t); after != before {
-		t.Errorf("%s was deployed over %s", after, before)
-	}
+	s.servesAgain(t, before)
 }
 
 func compatibleUnderLoad(t *testing.T, s *stack) {
@@ -143,9 +141,7 @@ func brokenMigration(t *testing.T, s *stack) {
 	if !strings.Contains(r.stderr, "goldfinch_kept_") {
 		t.Errorf("it does not name the database that was kept:\n%s", r.stderr)
 	}
-	if after := s.serves(t); after != before {
-		t.Errorf("%s serves, want %s", after, before)
-	}
+	s.servesAgain(t, before)
 }
 
 func crashing(t *testing.T, s *stack) {
@@ -155,104 +151,7 @@ func crashing(t *testing.T, s *stack) {
 	if len(failed) > 0 {
 		t.Errorf("%d of %d answers failed, the first: %v", len(failed), answers, failed[0])
 	}
-	if after := s.serves(t); after != before {
-		t.Errorf("%s serves, want %s", after, before)
-	}
-}
-
-// interrupted starts a deployment that hangs at a fault point, waits until it
-// is there and sends a signal.
-func (s *stack) interrupted(t *testing.T, point string, sig syscall.Signal) (code int, output string) {
-	t.Helper()
-	cmd, _, stderr := s.command(faults(point+"=hang"), "deploy", "-force")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	step, _, _ := strings.Cut(strings.TrimSuffix(point, ":during"), ":during")
-	s.await(t, time.Minute, "the deployment to reach "+point, func() bool {
-		return s.journalSays(t, `"type":"start","step":"`+step+`"`)
-	})
-	time.Sleep(300 * time.Millisecond) // from the record to the point
-	if err := cmd.Process.Signal(sig); err != nil {
-		t.Fatal(err)
-	}
-	cmd.Wait()
-	return cmd.ProcessState.ExitCode(), stderr.String()
-}
-
-// journalSays looks into the newest journal.
-func (s *stack) journalSays(t *testing.T, text string) bool {
-	t.Helper()
-	all, err := filepath.Glob(filepath.Join(s.env["ETF_ROOT"], "ops", "journal", "*.jsonl"))
-	if err != nil || len(all) == 0 {
-		return false
-	}
-	content, err := os.ReadFile(all[len(all)-1])
-	return err == nil && strings.Contains(string(content), text) && !strings.Contains(string(content), `"type":"end"`)
-}
-
-func (s *stack) await(t *testing.T, limit time.Duration, what string, done func() bool) {
-	t.Helper()
-	for end := time.Now().Add(limit); !done(); time.Sleep(100 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("waited %s in vain for %s", limit, what)
-		}
-	}
-}
-
-func sigtermDuringDump(t *testing.T, s *stack) {
-	before := s.serves(t)
-	code, out := s.interrupted(t, "backup:create:during", syscall.SIGTERM)
-	if code != 1 {
-		t.Errorf("exit %d, want 1\n%s", code, out)
-	}
-	if after := s.serves(t); after != before {
-		t.Errorf("%s serves, want %s", after, before)
-	}
-	s.noPartialBackup(t)
-}
-
-func sigintDuringDrain(t *testing.T, s *stack) {
-	before := s.serves(t)
-	code, out := s.interrupted(t, "services:stop:during", syscall.SIGINT)
-	if code != 1 {
-		t.Errorf("exit %d, want 1\n%s", code, out)
-	}
-	// Mage may have ended the process; the one that took over goes on.
-	s.await(t, time.Minute, "the undo to end", func() bool { return s.status(t).Operation.Outcome == "undone" })
-	if after := s.serves(t); after != before {
-		t.Errorf("%s serves, want %s", after, before)
-	}
-}
-
-func sigkillDuringDump(t *testing.T, s *stack) {
-	before := s.serves(t)
-	s.interrupted(t, "backup:create:during", syscall.SIGKILL)
-	st := s.status(t)
-	if st.Operation.Outcome != "interrupted" || st.Next != "resume -undo" {
-		t.Errorf("status does not see it: %+v", st)
-	}
-	if r := s.mage(t, 1, "deploy"); !strings.Contains(r.stderr, "resume -undo") || !strings.Contains(r.stderr, "backup:create") {
-		t.Errorf("deploy does not say what it found:\n%s", r.stderr)
-	}
-	s.mage(t, 0, "resume", "-undo")
-	if after := s.serves(t); after != before {
-		t.Errorf("%s serves, want %s", after, before)
-	}
-	s.noPartialBackup(t)
-	if r := s.mage(t, 0, "resume"); !strings.Contains(r.stderr, "no operation is interrupted") {
-		t.Errorf("resume with nothing to resume says:\n%s", r.stderr)
-	}
-}
-
-func (s *stack) noPartialBackup(t *testing.T) {
-	t.Helper()
-	if left, _ := filepath.Glob(filepath.Join(s.env["ETF_ROOT"], "backups", ".partial-*")); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
-	}
-	if out, err := exec.Command("pgrep", "-f", "pg_dump.*"+s.dir).Output(); err == nil {
-		t.Errorf("pg_dump still runs: %s", out)
-	}
+	s.servesAgain(t, before)
 }
 
 func failedVerification(t *testing.T, s *stack) {
@@ -262,9 +161,7 @@ func failedVerification(t *testing.T, s *stack) {
 	if !strings.Contains(r.stderr, "downgraded") {
 		t.Errorf("the migration was not taken back by its downgrade:\n%s", r.stderr)
 	}
-	if after := s.serves(t); after != before {
-		t.Errorf("%s serves, want %s", after, before)
-	}
+	s.servesAgain(t, before)
 }
 
 func slowTask(t *testing.T, s *stack) {

@@ -218,21 +218,9 @@ func (t *Target) SubjectAlone(ctx context.Context, ref string) (Subject, error) 
 	if ref == "" {
 		return s, nil
 	}
-	commit, _, err := t.resolve(ctx, t.mirrorDir(), ref)
-	if err != nil {
-		return s, err
-	}
-	all, err := t.Releases.All(ctx)
-	if err != nil {
-		return s, err
-	}
-	for _, r := range slices.Backward(all) {
-		if r.Commit == commit && r.State != release.Building && r.State != release.Failed {
-			s.Release = &r
-			return s, nil
-		}
-	}
-	return s, fmt.Errorf("%w: ref %q (%s) is not installed on the target: run release:install -ref=%s first", ErrUsage, ref, commit[:8], ref)
+	rel, err := t.installed(ctx, ref)
+	s.Release = &rel
+	return s, err
 }
 
 func asSteps(t *Target, checks []Check) step.Together {

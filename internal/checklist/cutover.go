@@ -116,7 +116,7 @@ func (s activateStep) Describe(context.Context) ([]string, error) {
 
 func (s activateStep) Run(ctx context.Context, r *step.Run) error {
 	t := s.t
-	rel, err := t.releaseToCome(ctx, r.Operation)
+	rel, err := releaseToCome(r.Operation)
 	if err != nil {
 		return err
 	}
@@ -155,7 +155,7 @@ func (t *Target) headMatches(ctx context.Context, rel release.Release) error {
 
 // Probe asks which release `current` names.
 func (s activateStep) Probe(ctx context.Context, r *step.Run) (bool, error) {
-	rel, err := s.t.releaseToCome(ctx, r.Operation)
+	rel, err := releaseToCome(r.Operation)
 	if err != nil {
 		return false, err
 	}

@@ -78,9 +78,9 @@ func (t *Target) agenda(kind string, o Options) (Agenda, error) {
 	case "release:install":
 		return single(fetchStep{t, o.Ref}, installStep{t})
 	case "release:migrate":
-		return single(migrateStep{t})
+		return single(selectStep{t, o.Ref}, migrateStep{t})
 	case "release:activate":
-		return single(activateStep{t})
+		return single(selectStep{t, o.Ref}, activateStep{t})
 	case "services:stop":
 		return single(stopStep{t})
 	case "services:start":
@@ -113,7 +113,7 @@ type notLiveYet struct {
 func (notLiveYet) String() string { return "release:compare" }
 
 func (s notLiveYet) Run(ctx context.Context, r *step.Run) error {
-	rel, err := s.t.releaseToCome(ctx, r.Operation)
+	rel, err := releaseToCome(r.Operation)
 	if err != nil {
 		return err
 	}
@@ -203,7 +203,7 @@ func (s criteriaStep) Run(ctx context.Context, r *step.Run) error {
 			return fmt.Errorf("%w: criterion %d, %s: %s", step.ErrFault, c.Number, c.Text, c.Evidence)
 		}
 	}
-	rel, err := s.t.releaseToCome(ctx, r.Operation)
+	rel, err := releaseToCome(r.Operation)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -103,8 +104,8 @@ func (t *Target) notePrevious(ctx context.Context, r *step.Run) error {
 }
 
 // Undo removes a folder that was being filled. A complete one stays for the
-// next try, unless the cut-over to it had begun: then it is marked failed, and
-// kept for whoever looks into what went wrong.
+// next try, unless it has been live: then it is marked failed, and kept for
+// whoever looks into what went wrong.
 func (s fetchStep) Undo(ctx context.Context, r *step.Run) error {
 	var built string
 	if _, err := r.Fact(factBuilt, &built); err != nil {
@@ -118,9 +119,8 @@ func (s fetchStep) Undo(ctx context.Context, r *step.Run) error {
 		if err != nil {
 			return err
 		}
-		_, begun := r.Journal().Log().Step(stopStep{}.String())
 		switch {
-		case begun:
+		case recorded.Activated != nil:
 			recorded.State = release.Failed
 			r.Say("release %s is kept, marked failed", rel.ID)
 			return s.t.Releases.Put(ctx, recorded)
@@ -215,24 +215,51 @@ func CheckRef(ref string) error {
 	return nil
 }
 
-// releaseToCome is the release that the operation is about: the one it
-// fetched, or, for a target that runs alone, the newest that is installed and
-// not yet live.
-func (t *Target) releaseToCome(ctx context.Context, op *step.Operation) (release.Release, error) {
+// releaseToCome is the release that the operation is about.
+func releaseToCome(op *step.Operation) (release.Release, error) {
 	var rel release.Release
-	if ok, err := op.Fact(factRelease, &rel); err != nil || ok {
-		return rel, err
+	ok, err := op.Fact(factRelease, &rel)
+	if err == nil && !ok {
+		err = errors.New("the operation has no release to come")
+	}
+	return rel, err
+}
+
+// selectStep finds the installed release of a ref, for targets that work on
+// one without fetching it.
+type selectStep struct {
+	t   *Target
+	ref string
+}
+
+func (selectStep) String() string { return "release:select" }
+
+func (s selectStep) Run(ctx context.Context, r *step.Run) error {
+	rel, err := s.t.installed(ctx, s.ref)
+	if err != nil {
+		return err
+	}
+	r.Say("%s is release %s", s.ref, rel.ID)
+	return r.Note(ctx, factRelease, rel)
+}
+
+// installed is the newest complete release of the commit that a ref names, as
+// of the last fetch.
+func (t *Target) installed(ctx context.Context, ref string) (release.Release, error) {
+	commit, _, err := t.resolve(ctx, t.mirrorDir(), ref)
+	if err != nil {
+		return release.Release{}, err
 	}
 	all, err := t.Releases.All(ctx)
 	if err != nil {
-		return rel, err
+		return release.Release{}, err
 	}
-	for i := len(all) - 1; i >= 0; i-- {
-		if all[i].State == release.Installed {
-			return all[i], op.Note(ctx, factRelease, all[i])
+	for _, r := range slices.Backward(all) {
+		if r.Commit == commit && !slices.Contains([]release.State{release.Building, release.Fetched, release.Failed}, r.State) {
+			return r, nil
 		}
 	}
-	return rel, errors.New("no release is installed and waiting: run release:install first")
+	return release.Release{}, fmt.Errorf("%w: ref %q (%s) is not installed on the target: run release:install -ref=%s first", ErrUsage, ref, commit[:8], ref)
 }
 
 // previous is the id of the release that was live when the operation began.

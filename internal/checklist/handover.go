@@ -3,9 +3,11 @@ package checklist
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"syscall"
+	"time"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/lease"
 	"github.com/goldfinch-etf/etf-deploy/internal/step"
@@ -39,14 +41,41 @@ func (t *Target) handOver(op *step.Operation, held *lease.Lease) error {
 		return fmt.Errorf("%w: the undo could not be started (%v): run `resume -undo`", step.ErrNeedsPerson, err)
 	}
 	t.Observer.Log("undo", fmt.Sprintf("process %d takes the service back, also when this one ends; see `status` or %s", cmd.Process.Pid, log.Name()))
-	if err := cmd.Wait(); err != nil {
+	done := make(chan struct{})
+	followed := make(chan struct{})
+	go func() { defer close(followed); t.follow(log.Name(), done) }()
+	err = cmd.Wait()
+	close(done)
+	<-followed
+	if err != nil {
 		var exit *exec.ExitError
 		if errors.As(err, &exit) && exit.ExitCode() == needsPersonCode {
 			return fmt.Errorf("%w: see %s", step.ErrNeedsPerson, log.Name())
 		}
 		return fmt.Errorf("taking the service back: %w: see %s", err, log.Name())
 	}
-	return nil
+	return ErrTakenBack
+}
+
+// follow shows what another process writes to its log until done.
+func (t *Target) follow(name string, done <-chan struct{}) {
+	f, err := os.Open(name)
+	if err != nil {
+		return // it is only shown, and the log is named
+	}
+	defer f.Close()
+	out := &lineWriter{each: func(line string) { t.Observer.Log("undo", line) }}
+	for last := false; ; {
+		io.Copy(out, f)
+		if last {
+			return
+		}
+		select {
+		case <-done:
+			last = true
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
 }
 
 // needsPersonCode is the exit code of a target that ended with ErrNeedsPerson.

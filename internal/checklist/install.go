@@ -32,7 +32,7 @@ func (s installStep) Describe(context.Context) ([]string, error) {
 }
 
 func (s installStep) Skip(ctx context.Context, r *step.Run) (string, error) {
-	rel, err := s.t.releaseToCome(ctx, r.Operation)
+	rel, err := releaseToCome(r.Operation)
 	if err != nil {
 		return "", err
 	}
@@ -45,7 +45,7 @@ func (s installStep) Skip(ctx context.Context, r *step.Run) (string, error) {
 
 func (s installStep) Run(ctx context.Context, r *step.Run) error {
 	t := s.t
-	rel, err := t.releaseToCome(ctx, r.Operation)
+	rel, err := releaseToCome(r.Operation)
 	if err != nil {
 		return err
 	}

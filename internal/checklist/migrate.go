@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -111,7 +112,7 @@ func (s migrateStep) Describe(context.Context) ([]string, error) {
 
 func (s migrateStep) Run(ctx context.Context, r *step.Run) error {
 	t := s.t
-	rel, err := t.releaseToCome(ctx, r.Operation)
+	rel, err := releaseToCome(r.Operation)
 	if err != nil {
 		return err
 	}
@@ -206,7 +207,7 @@ func (t *Target) schemaState(ctx context.Context) (schemaState, error) {
 
 // Probe asks whether the database is at the release's head.
 func (s migrateStep) Probe(ctx context.Context, r *step.Run) (bool, error) {
-	rel, err := s.t.releaseToCome(ctx, r.Operation)
+	rel, err := releaseToCome(r.Operation)
 	if err != nil {
 		return false, err
 	}
@@ -257,7 +258,7 @@ func (t *Target) downgrade(ctx context.Context, r *step.Run, now, before schemaS
 	if now.Head == before.Head {
 		return errors.New("no revision knows what was left behind")
 	}
-	rel, err := t.releaseToCome(ctx, r.Operation)
+	rel, err := releaseToCome(r.Operation)
 	if err != nil {
 		return err
 	}
@@ -327,6 +328,30 @@ func (t *Target) restoreBackup(ctx context.Context, r *step.Run, before schemaSt
 	if after != before {
 		return fmt.Errorf("after the restore the schema is another than before (head %q)", after.Head)
 	}
-	r.Say("restored backup %s; the replaced database is kept as %s", id, names.Kept)
+	since, err := t.writtenSince(ctx, r, u.WithDatabase(names.Kept), m)
+	if err != nil {
+		return err
+	}
+	r.Say("restored backup %s; the replaced database is kept whole as %s, %s", id, names.Kept, since)
 	return nil
+}
+
+// writtenSince says how many rows the kept database has beyond the backup:
+// what the API wrote between the backup and its stop. A table of the failed
+// migration is not counted.
+func (t *Target) writtenSince(ctx context.Context, r *step.Run, kept postgres.URL, m *Manifest) (string, error) {
+	rows, err := postgres.CountRows(ctx, t.Host, kept, r.ApplicationName())
+	if err != nil {
+		return "", err
+	}
+	var more []string
+	for _, table := range slices.Sorted(maps.Keys(m.Database.Rows)) {
+		if n := rows[table] - m.Database.Rows[table]; n != 0 {
+			more = append(more, fmt.Sprintf("%s %+d rows", table, n))
+		}
+	}
+	if len(more) == 0 {
+		return "with as many rows in every table as the backup", nil
+	}
+	return "with what was written since the backup: " + join(more), nil
 }

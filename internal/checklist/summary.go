@@ -29,6 +29,12 @@ func (t *Target) Summary(w io.Writer, op *step.Operation) error {
 	} else if ok {
 		fmt.Fprintf(w, "backup           %s\n", t.backupDir(backup))
 	}
+	var restored struct{ Kept string }
+	if ok, err := op.Fact(factRestore, &restored); err != nil {
+		return err
+	} else if ok {
+		fmt.Fprintf(w, "kept database    %s\n", restored.Kept)
+	}
 	fmt.Fprintf(w, "journal          %s\n", op.Journal().Path())
 	if state, ok := log.Step(notesStep{}.String()); ok && state.Type == journal.Done {
 		fmt.Fprintf(w, "notes            %s\n", t.NotesFile(op.ID()))

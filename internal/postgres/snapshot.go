@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -133,4 +134,16 @@ func countRows(ctx context.Context, conns []*pgx.Conn, tables []table) (map[stri
 		rows[c.name] = c.rows
 	}
 	return rows, nil
+}
+
+// CountRows counts the rows of every table of a database at one moment, by
+// schema.table. Errors of connecting: see Connect.
+func CountRows(ctx context.Context, h host.Host, u URL, applicationName string) (map[string]int64, error) {
+	s, err := beginSnapshot(ctx, h, u, applicationName)
+	if err != nil {
+		return nil, fmt.Errorf("counting the rows of %s: %w", u.Database, err)
+	}
+	defer closeConn(ctx, s.conn)
+	rows, err := s.count(ctx, h, DumpOptions{URL: u, ApplicationName: applicationName})
+	return rows, wrap("counting the rows of "+u.Database, err)
 }
