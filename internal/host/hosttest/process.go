@@ -82,8 +82,9 @@ func processIdentity(s *suite) {
 }
 
 func zombieIsGone(s *suite) {
-	// The child ends; its parent has become a program that never asks.
-	s.background(`sh -c 'echo $$ >"$1/child"; exit 0' sh "$1" & touch "$1/ready"; exec sleep 300`)
+	// The child ends when its parent has become a program that never asks.
+	s.background(`sh -c 'echo $$ >"$1/child"; while ! grep -q sleep "/proc/$2/comm"; do sleep 0.02; done' sh "$1" $$ &
+touch "$1/ready"; exec sleep 300`)
 	pid := s.pid(s.path("child"))
 	s.await("the child is a zombie", func() bool {
 		return strings.HasPrefix(s.output(s.ctx, sh(`sed 's/.*) //' "/proc/$1/stat"`, fmt.Sprint(pid))), "Z")
