@@ -87,20 +87,20 @@ func endedIsNoSuccess(s *suite) {
 	// Many programs return 0 when they are asked to end.
 	ended := s.started(ctx, sh(`trap 'exit 0' TERM; touch "$1"; while :; do sleep 0.05; done`, s.path("ready")), s.path("ready"))
 	cancel(errStop)
-	if err := s.ended(ended); !errors.Is(err, errStop) {
-		s.Errorf("got error %v for a command that was cut short, want the cause", err)
+	if err := s.ended(ended); !errors.Is(err, errStop) || !strings.HasPrefix(err.Error(), "sh ") {
+		s.Errorf("got error %v for a command that was cut short, want the cause and which it was", err)
 	}
 }
 
 func notStarted(s *suite) {
 	ctx, cancel := context.WithCancelCause(s.ctx)
 	cancel(errStop)
-	_, err := s.h.Run(ctx, sh(`touch "$1"`, s.path("ran")))
-	if !errors.Is(err, errStop) {
+	ctx = host.WithOperation(ctx, host.Operation{Started: func(p host.Process, _ string) error {
+		s.Errorf("it was started: %+v", p)
+		return nil
+	}})
+	if _, err := s.h.Run(ctx, host.Command{Argv: []string{"sleep", "300"}}); !errors.Is(err, errStop) {
 		s.Errorf("got error %v, want the cause", err)
-	}
-	if _, err := s.h.Stat(s.ctx, s.path("ran")); err == nil {
-		s.Error("it ran")
 	}
 }
 
