@@ -33,7 +33,7 @@ func (h *brokenHost) Append(ctx context.Context, path string, data []byte, mode 
 // orphanScript has a child in its group that ignores SIGTERM, and one in a
 // session of its own.
 const orphanScript = `cd "$1"
-sh -c 'trap "" TERM; echo $$ >stubborn; while :; do sleep 0.05; done' &
+sh -c 'trap "" TERM; echo $$ >stubborn; while test $((i=i+1)) -lt 2000; do sleep 0.05; done' &
 setsid sh -c 'echo $$ >outside; exec sleep 300' &
 echo $$ >leader
 wait`

@@ -85,7 +85,7 @@ func endedIsNoSuccess(s *suite) {
 	ctx, cancel := context.WithCancelCause(s.ctx)
 	defer cancel(nil)
 	// Many programs return 0 when they are asked to end.
-	ended := s.started(ctx, sh(`trap 'exit 0' TERM; touch "$1"; while :; do sleep 0.05; done`, s.path("ready")), s.path("ready"))
+	ended := s.started(ctx, sh(`trap 'exit 0' TERM; touch "$1"; while test $((i=i+1)) -lt 2000; do sleep 0.05; done`, s.path("ready")), s.path("ready"))
 	cancel(errStop)
 	if err := s.ended(ended); !errors.Is(err, errStop) || !strings.HasPrefix(err.Error(), "sh ") {
 		s.Errorf("got error %v for a command that was cut short, want the cause and which it was", err)
@@ -107,7 +107,7 @@ func notStarted(s *suite) {
 func termFirst(s *suite) {
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
-	c := sh(`trap 'echo tidy >"$1/tidied"; exit 3' TERM; touch "$1/ready"; while :; do sleep 0.05; done`, s.dir)
+	c := sh(`trap 'echo tidy >"$1/tidied"; exit 3' TERM; touch "$1/ready"; while test $((i=i+1)) -lt 2000; do sleep 0.05; done`, s.dir)
 	c.Grace = patience
 	ended := s.started(ctx, c, s.path("ready"))
 	cancel()
@@ -124,7 +124,7 @@ func killAfterGrace(s *suite) {
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
 	const grace = 300 * time.Millisecond
-	c := sh(`trap '' TERM; echo $$ >"$1/pid"; touch "$1/ready"; while :; do sleep 0.05; done`, s.dir)
+	c := sh(`trap '' TERM; echo $$ >"$1/pid"; touch "$1/ready"; while test $((i=i+1)) -lt 2000; do sleep 0.05; done`, s.dir)
 	c.Grace = grace
 	ended := s.started(ctx, c, s.path("ready"))
 	pid := s.pid(s.path("pid"))
@@ -144,7 +144,7 @@ func killAfterGrace(s *suite) {
 func graceForChildren(s *suite) {
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
-	c := sh(`cd "$1"; sh -c 'trap "sleep 0.3; touch tidied; exit" TERM; echo $$ >child; touch ready; while :; do sleep 0.05; done' >/dev/null 2>&1 & wait`, s.dir)
+	c := sh(`cd "$1"; sh -c 'trap "sleep 0.3; touch tidied; exit" TERM; echo $$ >child; touch ready; while test $((i=i+1)) -lt 2000; do sleep 0.05; done' >/dev/null 2>&1 & wait`, s.dir)
 	c.Grace = patience
 	ended := s.started(ctx, c, s.path("ready"))
 	child := s.pid(s.path("child"))

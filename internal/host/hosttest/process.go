@@ -49,7 +49,7 @@ func (s *suite) background(script string, env ...string) (host.Process, <-chan e
 	return p, ended
 }
 
-const waiting = `touch "$1/ready"; while :; do sleep 0.05; done`
+const waiting = `touch "$1/ready"; while test $((i=i+1)) -lt 2000; do sleep 0.05; done`
 
 func processIdentity(s *suite) {
 	p, _ := s.background(waiting)
@@ -149,7 +149,7 @@ func terminateStubborn(s *suite) {
 
 // The leader goes at once; who it leaves in its group is ended too.
 func terminateWaitsForChildren(s *suite) {
-	p, _ := s.background(`sh -c 'trap "" TERM; echo $$ >"$1/child"; touch "$1/ready"; while :; do sleep 0.05; done' sh "$1" >/dev/null 2>&1 & wait`)
+	p, _ := s.background(`sh -c 'trap "" TERM; echo $$ >"$1/child"; touch "$1/ready"; while test $((i=i+1)) -lt 2000; do sleep 0.05; done' sh "$1" >/dev/null 2>&1 & wait`)
 	child := s.pid(s.path("child"))
 	s.must(s.h.Terminate(s.ctx, p, 300*time.Millisecond))
 	s.isGone(p.PID)
