@@ -72,7 +72,7 @@ func History(ctx context.Context,
 // Resume ends an interrupted operation; with -undo, by taking the service back to the release before.
 func Resume(ctx context.Context, undo, yes *bool) error {
 	return on(ctx, func(ctx context.Context, t *checklist.Target) error {
-		if err := confirm(t, "resume", yes); err != nil {
+		if err := confirm(ctx, t, "resume", yes); err != nil {
 			return err
 		}
 		op, err := t.Resume(ctx, set(undo))
@@ -95,11 +95,5 @@ func Window(ctx context.Context, json *bool) error {
 
 // Contacts shows whom to call, in order.
 func Contacts(ctx context.Context, json *bool) error {
-	return on(ctx, func(_ context.Context, t *checklist.Target) error {
-		if set(json) {
-			return printJSON(t.Config.Contacts)
-		}
-		fmt.Print(checklist.ContactsText(t.Config))
-		return nil
-	})
+	return on(ctx, func(_ context.Context, t *checklist.Target) error { return t.WriteContacts(os.Stdout, set(json)) })
 }

@@ -25,7 +25,7 @@ const binary = "bin/etf-deploy"
 // Test runs every test, on servers of its own; it installs those that are missing.
 func Test(ctx context.Context) error {
 	return developing(ctx, func(ctx context.Context) error {
-		if err := sandbox.InstallPackages(ctx, os.Stderr); err != nil {
+		if err := sandbox.InstallPackages(ctx, os.Stderr, sandbox.StackPackages...); err != nil {
 			return err
 		}
 		return run(ctx, 80*time.Minute, "go", "test", "-timeout=40m", "./...")
@@ -53,7 +53,7 @@ func Lint(ctx context.Context) error {
 			append(tool, "staticcheck", "-checks=all,-ST1000,-ST1005", "./..."),
 			append(tool, "staticcheck", "-tags=mage", "-checks=all,-ST1000,-ST1005", "./magefiles"),
 			append(append(tool, "actionlint"), workflows...),
-			{"shellcheck", ".ci/run", "internal/sandbox/etfservice/releases/v1.0/src/backend/bin/etf-run"},
+			{"shellcheck", ".ci/run", "internal/sandbox/etfservice/releases/1.0/src/backend/bin/etf-run"},
 		} {
 			if err := run(ctx, 15*time.Minute, argv...); err != nil {
 				return err

@@ -40,8 +40,13 @@ func on(ctx context.Context, f func(context.Context, *checklist.Target) error) e
 	printer := report.NewPrinter(os.Stderr)
 	defer printer.Close()
 	t := checklist.NewTarget(cfg, printer)
+	t.RegisterSecrets(ctx)
 	err = f(ctx, t)
 	printer.Close()
+	if err == nil && ctx.Err() != nil {
+		// Whatever was done: a process that was asked to end does not say 0.
+		err = context.Cause(ctx)
+	}
 	return exit(t, err)
 }
 
@@ -66,10 +71,13 @@ func exit(t *checklist.Target, err error) error {
 // operate runs an operation of this kind after it was confirmed.
 func operate(ctx context.Context, kind string, o checklist.Options, yes *bool) error {
 	return on(ctx, func(ctx context.Context, t *checklist.Target) error {
-		if err := confirm(t, kind, yes); err != nil {
+		if err := confirm(ctx, t, kind, yes); err != nil {
 			return err
 		}
 		op, err := t.Operate(ctx, kind, o)
+		if err == nil {
+			err = tellPipeline(op)
+		}
 		if op != nil && !errors.Is(err, step.ErrNothingToDo) {
 			fmt.Fprintln(os.Stderr)
 			if sumErr := t.Summary(os.Stderr, op); sumErr != nil {
@@ -81,17 +89,29 @@ func operate(ctx context.Context, kind string, o checklist.Options, yes *bool) e
 }
 
 // confirm asks, where the environment wants it and a person is there to answer.
-func confirm(t *checklist.Target, what string, yes *bool) error {
-	if !t.Config.Confirm || set(yes) || !term.IsTerminal(int(os.Stdin.Fd())) {
+func confirm(ctx context.Context, t *checklist.Target, what string, yes *bool) error {
+	if !t.Config.Confirm || set(yes) || confirmed || !term.IsTerminal(int(os.Stdin.Fd())) {
 		return nil
 	}
 	fmt.Fprintf(os.Stderr, "Run %s on %s? [y/N] ", what, t.Config.Environment)
-	answer, err := bufio.NewReader(os.Stdin).ReadString('\n')
-	if err != nil || !strings.HasPrefix(strings.ToLower(strings.TrimSpace(answer)), "y") {
-		return errors.New("declined: nothing was changed")
+	answer := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(os.Stdin).ReadString('\n')
+		answer <- strings.ToLower(strings.TrimSpace(line))
+	}()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case line := <-answer:
+		if confirmed = strings.HasPrefix(line, "y"); !confirmed {
+			return errors.New("declined: nothing was changed")
+		}
+		return nil
 	}
-	return nil
 }
+
+// confirmed holds for all that one call runs: a target and what it depends on.
+var confirmed bool
 
 // check runs the checks of a section by themselves.
 func check(ctx context.Context, checks checklist.Checks, ref *string, asJSON, explain *bool) error {
@@ -107,6 +127,22 @@ func check(ctx context.Context, checks checklist.Checks, ref *string, asJSON, ex
 		}
 		return errors.Join(list.Write(os.Stdout, set(explain)), judgement)
 	})
+}
+
+// tellPipeline gives a GitHub job the commit that it worked on, so that the
+// next job means the same one by it.
+func tellPipeline(op *step.Operation) error {
+	file := os.Getenv("GITHUB_OUTPUT")
+	commit := checklist.CommitOf(op)
+	if file == "" || commit == "" {
+		return nil
+	}
+	f, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(f, "commit=%s\n", commit)
+	return errors.Join(err, f.Close())
 }
 
 func printJSON(v any) error { return report.JSON(os.Stdout, v) }

@@ -41,7 +41,7 @@ func badInput(t *testing.T, s *stack) {
 		{name: "API port taken", before: s.takePort, args: "deploy -ref=v1.1", code: 3, says: []string{"API port", "somebody else listens"}},
 		{name: ".env missing", before: withoutFile(env), args: "deploy -ref=v1.1", code: 3, says: []string{env}},
 		{name: ".env without a key", before: without(env, "CELERY_BROKER_URL"), args: "deploy -ref=v1.1", code: 3, says: []string{"CELERY_BROKER_URL"}},
-		{name: "database that refuses the login", env: []string{"ETF_DATABASE_URL=" + wrongPassword}, args: "deploy -ref=v1.1", code: 1, says: []string{"login"}},
+		{name: "database that refuses the login", env: []string{"ETF_DATABASE_URL=" + wrongPassword}, args: "deploy -ref=v1.1", code: 3, says: []string{"PostgreSQL", "login"}},
 		{name: "supervisor program that does not exist", yaml: []string{"socket: ${ETF_SUPERVISOR_SOCKET}", "socket: ${ETF_SUPERVISOR_SOCKET}\n      worker: no_such_worker"},
 			args: "deploy -ref=v1.1", code: 3, says: []string{"no_such_worker", "celery_worker"}},
 		{name: "unknown kind of release", args: "sandbox:release wonderful", code: 2, says: []string{"wonderful", "crashing"}},

@@ -138,7 +138,7 @@ func underNohup(t *testing.T, s *stack) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.awaitStep(t, "release:install")
+	s.awaitStep(t, "services:stop")
 	if err := syscall.Kill(pid, syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,7 @@ func withStack(run func() int) (code int, err error) {
 		return 1, err
 	}
 	ctx := context.Background()
-	if err := sandbox.InstallPackages(ctx, os.Stderr); err != nil {
+	if err := sandbox.InstallPackages(ctx, os.Stderr, sandbox.StackPackages...); err != nil {
 		return 1, err
 	}
 	root, err := filepath.Abs("../..")

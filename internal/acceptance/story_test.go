@@ -186,7 +186,7 @@ func slowTask(t *testing.T, s *stack) {
 func lists(t *testing.T, s *stack) {
 	for _, target := range []string{"history", "release:list", "backup:list", "services:status", "window", "plan", "status"} {
 		s.mage(t, 0, target)
-		if out := s.mage(t, 0, target, "-json").stdout; !strings.Contains(out, `"v": 1`) {
+		if out := s.mage(t, 0, target, "-json").stdout; !strings.Contains(out, `"version": 1`) {
 			t.Errorf("%s -json has no version:\n%s", target, out)
 		}
 	}

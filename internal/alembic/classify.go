@@ -15,9 +15,9 @@ import (
 // default; comments; Alembic's own bookkeeping. Anything may be done to a
 // table that the same SQL makes. Of changes of data only UPDATEs of columns
 // that the same SQL adds are: the release before neither reads nor writes
-// those. An index may be dropped where the same SQL makes it anew. It would see all others, half-done by its own standards, and a
-// return to its code would not undo them. What is not known to be compatible
-// is not.
+// those; it would see all others, half-done by its own standards, and a return
+// to its code would not undo them. An index may be dropped where the same SQL
+// makes it anew. What is not known to be compatible is not.
 func Classify(sql string) (compatible bool, reasons []string) {
 	c, statements := newClassifier(), split(sql)
 	c.expect(statements)
@@ -28,6 +28,27 @@ func Classify(sql string) (compatible bool, reasons []string) {
 	}
 	return len(reasons) == 0, reasons
 }
+
+// ChangesData reports whether the SQL does anything to rows, or may: every
+// statement counts that is not one that defines, comments or keeps Alembic's
+// own books. A downgrade does not bring such changes back.
+func ChangesData(sql string) bool {
+	for _, s := range split(sql) {
+		first, rest, _ := strings.Cut(s.text, " ")
+		switch strings.ToUpper(first) {
+		case "", "BEGIN", "COMMIT", "SET", "CREATE", "ALTER", "COMMENT", "GRANT", "REVOKE":
+			continue
+		case "DROP":
+			continue // what goes with it is seen by the schema
+		}
+		if !bookkeeping.MatchString(strings.ToUpper(first + " " + rest)) {
+			return true
+		}
+	}
+	return false
+}
+
+var bookkeeping = regexp.MustCompile(`^(INSERT INTO|UPDATE|DELETE FROM) "?ALEMBIC_VERSION\b`)
 
 var runningUpgrade = regexp.MustCompile(`^-- Running upgrade (?:.* )?-> (\S+)\s*$`)
 

@@ -69,6 +69,23 @@ func TestSplit(t *testing.T) {
 }
 
 // Whatever comes in, nothing is lost and nothing hangs.
+func TestChangesData(t *testing.T) {
+	for sql, want := range map[string]bool{
+		"BEGIN; ALTER TABLE a ADD COLUMN b int; UPDATE alembic_version SET version_num='2'; COMMIT;": false,
+		"INSERT INTO alembic_version (version_num) VALUES ('1');":                                    false,
+		"UPDATE etfs SET name = upper(name);":                                                        true,
+		"-- UPDATE etfs\nCREATE INDEX i ON etfs (isin);":                                             false,
+		"DO $$ BEGIN DELETE FROM etfs; END $$;":                                                      true,
+		"DELETE FROM etf_prices WHERE price < 0":                                                     true,
+		"SELECT setval('x', 1);":                                                                     true,
+		"DROP TABLE x;":                                                                              false,
+	} {
+		if got := ChangesData(sql); got != want {
+			t.Errorf("%s: %v", sql, got)
+		}
+	}
+}
+
 func FuzzSplit(f *testing.F) {
 	for _, sql := range append(compatible, incompatible...) {
 		f.Add(sql)

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"regexp"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/goldfinch-etf/etf-deploy/internal/config"
 	"github.com/goldfinch-etf/etf-deploy/internal/postgres"
+	"github.com/goldfinch-etf/etf-deploy/internal/release"
 	"github.com/goldfinch-etf/etf-deploy/internal/report"
 	"github.com/goldfinch-etf/etf-deploy/internal/step"
 )
@@ -55,7 +57,7 @@ const (
 )
 
 // backupStep is "Backup Data".
-type backupStep struct{ t *Target }
+type backupStep struct{ inputs }
 
 func (backupStep) String() string          { return "backup:create" }
 func (backupStep) Deadline() time.Duration { return 2 * time.Hour }
@@ -68,7 +70,14 @@ func (s backupStep) Describe(context.Context) ([]string, error) {
 }
 
 func (s backupStep) Run(ctx context.Context, r *step.Run) error {
-	m, err := s.t.createBackup(ctx, r, "before a deployment")
+	if err := withinWindow(r.Operation); err != nil {
+		return err
+	}
+	live, err := s.t.Releases.Current(ctx)
+	if err != nil {
+		return err
+	}
+	m, err := s.t.createBackup(ctx, r, "before a deployment", live)
 	if err != nil {
 		return err
 	}
@@ -88,16 +97,13 @@ func (s backupStep) Undo(ctx context.Context, r *step.Run) error {
 
 // createBackup dumps the database and copies .env into a folder of its own,
 // and gives it its name only when everything in it was checked.
-func (t *Target) createBackup(ctx context.Context, r *step.Run, purpose string) (*Manifest, error) {
-	live, err := t.Releases.Current(ctx)
-	if err != nil {
-		return nil, err
-	}
+// of is the release that the database serves; nil before the first deployment.
+func (t *Target) createBackup(ctx context.Context, r *step.Run, purpose string, of *release.Release) (*Manifest, error) {
 	m := &Manifest{V: ManifestVersion, Created: t.Now().UTC(), Operation: r.ID(), Purpose: purpose}
 	commit, envFile := "unmanaged", t.Config.Env.File
-	if live != nil {
-		m.Release, m.Commit = live.ID, live.Commit
-		commit, envFile = live.Commit[:8], path.Join(t.Releases.Dir(live.ID), ".env")
+	if of != nil {
+		m.Release, m.Commit = of.ID, of.Commit
+		commit, envFile = of.Commit[:8], path.Join(t.Releases.Dir(of.ID), ".env")
 	}
 	m.ID = m.Created.Format("20060102T150405Z") + "-" + commit
 	if _, err := t.Host.Stat(ctx, t.backupDir(m.ID)); err == nil {
@@ -171,9 +177,11 @@ func (t *Target) writeManifest(ctx context.Context, dir string, m *Manifest) err
 	return t.Host.WriteFile(ctx, path.Join(dir, "manifest.json"), append(b, '\n'), 0o600)
 }
 
+var backupID = regexp.MustCompile(`^\d{8}T\d{6}Z-([0-9a-f]{8}|unmanaged)$`)
+
 // Manifest reads that of one backup.
 func (t *Target) Manifest(ctx context.Context, id string) (*Manifest, error) {
-	if id == "" || strings.HasPrefix(id, "-") || strings.Contains(id, "/") {
+	if !backupID.MatchString(id) {
 		return nil, fmt.Errorf("%w: %q is no backup id; backup:list shows them", ErrUsage, id)
 	}
 	file := path.Join(t.backupDir(id), "manifest.json")
@@ -206,7 +214,7 @@ func (t *Target) Backups(ctx context.Context) ([]*Manifest, error) {
 	var all []*Manifest
 	var faults []error
 	for _, name := range slices.Backward(names) {
-		if strings.HasPrefix(name, ".") {
+		if !backupID.MatchString(name) {
 			continue
 		}
 		m, err := t.Manifest(ctx, name)
@@ -246,7 +254,32 @@ func (t *Target) VerifyBackup(ctx context.Context, id string) (*Manifest, error)
 	}
 	now := t.Now().UTC()
 	m.Proof.Contents = &now
+	if t.Config.Backup.Verify == config.VerifyRestore {
+		if err := t.proveByRestoring(ctx, m); err != nil {
+			return nil, err
+		}
+		now = t.Now().UTC()
+		m.Proof.Restored = &now
+	}
 	return m, t.writeManifest(ctx, dir, m)
+}
+
+// proveByRestoring restores a backup into a scratch database, whose rows and
+// Alembic heads are held against the manifest, and drops that again.
+func (t *Target) proveByRestoring(ctx context.Context, m *Manifest) error {
+	u, err := t.databaseURL()
+	if err != nil {
+		return err
+	}
+	scratch := u.Database + "_proof"
+	t.Observer.Log("backup:verify", "restoring into "+scratch)
+	if err := postgres.Restore(ctx, t.Host, postgres.RestoreOptions{
+		URL: u, ApplicationName: "etf-deploy", File: path.Join(t.backupDir(m.ID), dumpFile), Info: m.Database,
+		Side: scratch, Jobs: t.Config.Database.Jobs, BinDir: t.Config.Database.Tools,
+	}); err != nil {
+		return fmt.Errorf("%w: backup %s: %w", step.ErrFault, m.ID, err)
+	}
+	return postgres.DropSide(ctx, t.Host, u.WithDatabase(scratch), "etf-deploy")
 }
 
 // roomNeeded is the disk space, in bytes, that a backup and a release may

@@ -39,11 +39,11 @@ func found(looked, what string, args ...any) report.Finding {
 }
 
 func warn(looked, what, do string) report.Finding {
-	return report.Finding{Status: report.Warning, Looked: looked, Found: what, Do: do}
+	return report.Finding{Status: report.Warning, Looked: looked, Found: host.Redact(what), Do: do}
 }
 
 func fault(looked, what, do string) report.Finding {
-	return report.Finding{Status: report.Fault, Looked: looked, Found: what, Do: do}
+	return report.Finding{Status: report.Fault, Looked: looked, Found: host.Redact(what), Do: do}
 }
 
 // unseen is a check that could not look.
@@ -140,7 +140,7 @@ func rank(s report.Status) int {
 // checkStep is a check as a step of an operation: it looks at the release to
 // come, or after the cut-over at the live one.
 type checkStep struct {
-	t *Target
+	inputs
 	c Check
 }
 
@@ -223,10 +223,10 @@ func (t *Target) SubjectAlone(ctx context.Context, ref string) (Subject, error) 
 	return s, err
 }
 
-func asSteps(t *Target, checks []Check) step.Together {
+func asSteps(in inputs, checks []Check) step.Together {
 	var group step.Together
 	for _, c := range checks {
-		group = append(group, checkStep{t, c})
+		group = append(group, checkStep{in, c})
 	}
 	return group
 }

@@ -82,7 +82,7 @@ func TestOrderOfDeployment(t *testing.T) {
 		}
 		names = append(names, s.String())
 	}
-	want := []string{"release:fetch", "release:compare", "release:install", "7 side by side", "window",
+	want := []string{"release:fetch", "release:compare", "release:install", "7 side by side", "window", "lease:fence",
 		"services:stop", "backup:create", "cache:clear", "release:migrate", "release:activate", "services:start",
 		"6 side by side", "2 side by side", "verify:criteria"}
 	if diff := cmp.Diff(want, names); diff != "" {

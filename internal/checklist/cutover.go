@@ -21,14 +21,14 @@ const (
 )
 
 // stopStep is "Stop Services".
-type stopStep struct{ t *Target }
+type stopStep struct{ inputs }
 
 func (stopStep) String() string         { return "services:stop" }
 func (stopStep) ChangesService()        {}
 func (s stopStep) limit() time.Duration { return s.t.Config.Celery.Drain }
 
-// Deadline leaves room for draining and for the end of the processes.
-func (s stopStep) Deadline() time.Duration { return s.limit() + 5*time.Minute }
+// Deadline leaves room for draining and, in the undo, for starting again.
+func (s stopStep) Deadline() time.Duration { return s.t.startDeadline() }
 
 func (s stopStep) Describe(context.Context) ([]string, error) {
 	sv := s.t.Config.Services
@@ -46,11 +46,16 @@ func (s stopStep) Skip(ctx context.Context, r *step.Run) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if slices.ContainsFunc(procs, func(p supervisor.ProcessInfo) bool { return p.PID != 0 }) {
+		if slices.ContainsFunc(procs, notAtRest) {
 			return "", nil
 		}
 	}
 	return "neither workers nor scheduler run", nil
+}
+
+// notAtRest also holds for a process that supervisor is about to try again.
+func notAtRest(p supervisor.ProcessInfo) bool {
+	return !slices.Contains([]string{"STOPPED", "EXITED", "FATAL"}, p.State)
 }
 
 func (s stopStep) Run(ctx context.Context, r *step.Run) error {
@@ -96,19 +101,19 @@ func (t *Target) startPrevious(ctx context.Context, r *step.Run) error {
 // stopAll leaves no process of the service running.
 func (t *Target) stopAll(ctx context.Context, r *step.Run) error {
 	if err := t.stopWorkers(ctx, r); err != nil {
-		// Workers that never came up answer nothing: they hold no task.
-		if err := t.supervisor().StopGroup(ctx, t.Config.Services.Worker, true); err != nil {
-			return err
-		}
+		return err
 	}
 	return t.supervisor().StopGroup(ctx, t.Config.Services.API, true)
 }
 
 // activateStep is the moment at which `current` names the new release.
-type activateStep struct{ t *Target }
+type activateStep struct{ inputs }
 
 func (activateStep) String() string  { return "release:activate" }
 func (activateStep) ChangesService() {}
+
+// Deadline is for the undo, which restarts the API.
+func (s activateStep) Deadline() time.Duration { return s.t.startDeadline() }
 
 func (s activateStep) Describe(context.Context) ([]string, error) {
 	return []string{"ln -s releases/<release> " + s.t.Releases.CurrentLink() + ", in one step"}, nil
@@ -127,7 +132,7 @@ func (s activateStep) Run(ctx context.Context, r *step.Run) error {
 		return err
 	}
 	now := t.Now().UTC()
-	rel.State, rel.Activated = release.Live, &now
+	rel.State, rel.Activated, rel.ActivatedBy = release.Live, &now, r.ID()
 	if _, err := r.Operation.Fact(factBackup, &rel.Backup); err != nil {
 		return err
 	}
@@ -182,6 +187,9 @@ func (s activateStep) Undo(ctx context.Context, r *step.Run) error {
 	if err := t.Releases.SetCurrent(ctx, id); err != nil {
 		return err
 	}
+	if err := t.neverRan(ctx, r, id); err != nil {
+		return err
+	}
 	r.Say("current → %s", id)
 	var plan migrationPlan
 	if ok, err := r.Operation.Fact(factMigrations, &plan); err != nil || !ok {
@@ -193,11 +201,26 @@ func (s activateStep) Undo(ctx context.Context, r *step.Run) error {
 	return t.stopAPI(ctx, r)
 }
 
+// neverRan gives a release that was activated and not started its state before.
+func (t *Target) neverRan(ctx context.Context, r *step.Run, previous string) error {
+	rel, err := releaseToCome(r.Operation)
+	if err != nil {
+		return err
+	}
+	if _, started := r.Journal().Log().Step(startStep{}.String()); started || rel.ID == previous {
+		return nil
+	}
+	rel.State, rel.Activated = release.Installed, nil
+	return t.Releases.Put(ctx, rel)
+}
+
 // startStep is "Start Services", and the API's restart that the plan forgot.
-type startStep struct{ t *Target }
+type startStep struct{ inputs }
 
 func (startStep) String() string  { return "services:start" }
 func (startStep) ChangesService() {}
+
+func (s startStep) Deadline() time.Duration { return s.t.startDeadline() }
 
 func (s startStep) Describe(context.Context) ([]string, error) {
 	sv := s.t.Config.Services
@@ -228,11 +251,7 @@ func (s startStep) Run(ctx context.Context, r *step.Run) error {
 
 // Undo stops the new release's workers, without killing a task that they took.
 func (s startStep) Undo(ctx context.Context, r *step.Run) error {
-	if err := s.t.stopWorkers(ctx, r); err != nil {
-		// Those that never answered hold no task; supervisor ends them.
-		return s.t.supervisor().StopGroup(ctx, s.t.Config.Services.Worker, true)
-	}
-	return nil
+	return s.t.stopWorkers(ctx, r)
 }
 
 // stopAPI stops the API where a migration cannot run beside it.

@@ -10,13 +10,36 @@ import (
 	"github.com/goldfinch-etf/etf-deploy/internal/step"
 )
 
+// asWarnings, if asked to, turns the faults of a section into warnings: the live release's
+// broken workers must not keep its repair out.
+func (l Checks) asWarnings(force bool) Checks {
+	if !force {
+		return l
+	}
+	var lenient Checks
+	for _, c := range l {
+		look := c.look
+		c.look = func(ctx context.Context, t *Target, s Subject) []report.Finding {
+			findings := look(ctx, t, s)
+			for i, f := range findings {
+				if f.Status == report.Fault {
+					findings[i].Status = report.Warning
+				}
+			}
+			return findings
+		}
+		lenient = append(lenient, c)
+	}
+	return lenient
+}
+
 // checkCelery is “Verify RabbitMQ connection” and “Check worker status”.
 var checkCelery = Check{
 	Name:    "deps:celery",
 	Command: "celery -A app.core.celery_app inspect ping\ncelery -A app.core.celery_app status",
 	look: func(ctx context.Context, t *Target, s Subject) []report.Finding {
 		if s.Live == nil {
-			return []report.Finding{found("workers", "none yet: this is the first deployment")}
+			return t.lookUnmanaged(ctx)
 		}
 		control, err := t.celery(s.Live.ID)
 		if err != nil {
@@ -41,6 +64,21 @@ var checkCelery = Check{
 		}
 		return findings
 	},
+}
+
+// lookUnmanaged sees to it that a first deployment finds nothing running that
+// its undo would stop and could not start again.
+func (t *Target) lookUnmanaged(ctx context.Context) []report.Finding {
+	processes, err := t.ServiceStatus(ctx)
+	if err != nil {
+		return []report.Finding{unseen("the service's processes", err, "see pre:connections")}
+	}
+	for _, p := range processes {
+		if p.PID != 0 {
+			return []report.Finding{fault(p.Name, "it runs, but no release of this suite's is live: it could not be brought back", "stop it with supervisorctl, then deploy")}
+		}
+	}
+	return []report.Finding{found("the service's processes", "none runs: this is the first deployment, there are no workers to ask")}
 }
 
 // checkRedis is “Test Redis connection”.
@@ -70,7 +108,7 @@ var checkRedis = Check{
 }
 
 // cacheStep is “Clear cache before deployment”: while no worker refills it.
-type cacheStep struct{ t *Target }
+type cacheStep struct{ inputs }
 
 func (cacheStep) String() string { return "cache:clear" }
 
@@ -79,17 +117,20 @@ func (s cacheStep) Describe(context.Context) ([]string, error) {
 }
 
 func (s cacheStep) Run(ctx context.Context, r *step.Run) error {
-	c, err := s.t.cache()
+	n, err := s.t.clearCache(ctx, r)
+	if err == nil {
+		r.Say("%s keys removed", report.Count(n))
+	}
+	return err
+}
+
+func (t *Target) clearCache(ctx context.Context, r *step.Run) (int64, error) {
+	c, err := t.cache()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer c.Close()
-	n, err := c.Clear(ctx, s.t.Config.Cache.Prefix, func(done, total int64) { r.Progress(done, total, "keys") })
-	if err != nil {
-		return err
-	}
-	r.Say("%s keys removed", report.Count(n))
-	return nil
+	return c.Clear(ctx, t.Config.Cache.Prefix, func(done, total int64) { r.Progress(done, total, "keys") })
 }
 
 func join(words []string) string { return strings.Join(words, ", ") }

@@ -35,78 +35,75 @@ var (
 
 // deploy is the plan, from "Pull latest changes" to the papers.
 func (t *Target) deploy(o Options) Agenda {
+	in := inputs{t}
 	return Agenda{
 		Steps: []step.Step{
-			fetchStep{t, o.Ref},
-			notLiveYet{t, o.Force},
-			installStep{t},
+			fetchStep{in, o.Ref},
+			notLiveYet{in, o.Force},
+			installStep{in},
 
 			// 1 and 2: everything is looked at before anything is touched.
-			append(asSteps(t, PreDeployment), asSteps(t, ServiceDependencies)...),
-			windowStep{t, o.Override},
+			append(asSteps(in, PreDeployment), asSteps(in, ServiceDependencies.asWarnings(o.Force))...),
+			windowStep{in, o.Override},
+			fenceStep{in},
 
 			// 3 Deployment Steps.
-			stopStep{t},
-			backupStep{t},
-			cacheStep{t},
-			migrateStep{t},
-			activateStep{t},
-			startStep{t},
+			stopStep{in},
+			backupStep{in},
+			cacheStep{in},
+			migrateStep{in},
+			activateStep{in},
+			startStep{in},
 
 			// Post-Deployment.
-			asSteps(t, PostDeployment),
-			asSteps(t, PostDeploymentTrace),
-			criteriaStep{t},
+			asSteps(in, PostDeployment),
+			asSteps(in, PostDeploymentTrace),
+			criteriaStep{in},
 		},
 		Record: []step.Step{
-			changelogStep{t},
-			notesStep{t},
-			cleanStep{t},
+			changelogStep{in},
+			notesStep{in},
+			cleanStep{in},
 		},
 	}
 }
 
 // agenda is what an operation of this kind does. With no options it serves to
-// take one back.
+// end one.
 func (t *Target) agenda(kind string, o Options) (Agenda, error) {
+	in := inputs{t}
 	single := func(steps ...step.Step) (Agenda, error) { return Agenda{Steps: steps}, nil }
 	switch kind {
 	case "deploy":
 		return t.deploy(o), nil
 	case "release:fetch":
-		return single(fetchStep{t, o.Ref})
+		return single(fetchStep{in, o.Ref})
 	case "release:install":
-		return single(fetchStep{t, o.Ref}, installStep{t})
+		return single(fetchStep{in, o.Ref}, installStep{in})
 	case "release:migrate":
-		return single(selectStep{t, o.Ref}, migrateStep{t})
+		return single(selectStep{in, o.Ref}, fenceStep{in}, migrateStep{in})
 	case "release:activate":
-		return single(selectStep{t, o.Ref}, activateStep{t})
+		return single(selectStep{in, o.Ref}, activateStep{in})
 	case "services:stop":
-		return single(stopStep{t})
+		return single(stopStep{in})
 	case "services:start":
-		return single(startAlone{startStep{t}})
+		// The person wanted it started: what runs by then stays running.
+		return Agenda{Steps: []step.Step{startStep{in}}, Keep: true}, nil
 	case "backup:create":
-		return single(backupStep{t})
+		return single(backupStep{in})
 	case "cache:clear":
-		return single(cacheStep{t})
+		return single(cacheStep{in})
 	case "docs:changelog":
-		return Agenda{Record: []step.Step{changelogStep{t}}}, nil
+		return Agenda{Record: []step.Step{changelogStep{in}}}, nil
 	case "docs:notes":
-		return Agenda{Record: []step.Step{changelogStep{t}, notesStep{t}}}, nil
+		return Agenda{Record: []step.Step{changelogStep{in}, notesStep{in}}}, nil
 	}
 	return Agenda{}, fmt.Errorf("operation of kind %q: this program does not know it: use the newer one that wrote it", kind)
 }
 
-// startAlone is services:start by itself: there is nothing to take back, the
-// person wanted it started.
-type startAlone struct{ startStep }
-
-// Undo leaves what runs running.
-func (startAlone) Undo(context.Context, *step.Run) error { return nil }
-
 // notLiveYet ends a deployment that would change nothing.
 type notLiveYet struct {
-	t     *Target
+	inputs
 	force bool
 }
 
@@ -134,22 +131,22 @@ func (s notLiveYet) Run(ctx context.Context, r *step.Run) error {
 
 // windowStep begins no cut-over that does not fit into the maintenance window.
 type windowStep struct {
-	t        *Target
+	inputs
 	override string
 }
 
 func (windowStep) String() string { return "window" }
 
 func (s windowStep) Run(ctx context.Context, r *step.Run) error {
-	needs, err := s.t.expectedCutOver(ctx)
-	if err != nil {
-		return err
-	}
+	needs := s.t.expectedCutOver(ctx)
 	w := s.t.Config.Window
 	opening, err := w.At(s.t.Now(), needs)
 	switch {
 	case err == nil:
 		r.Say("%s, needs about %s", openingText(opening), report.Duration(needs))
+		if w.Enforce {
+			return r.Note(ctx, factWindowEnds, opening.Deadline)
+		}
 		return nil
 	case s.override != "":
 		r.Say("closed, overridden: %s", s.override)
@@ -161,35 +158,41 @@ func (s windowStep) Run(ctx context.Context, r *step.Run) error {
 	return fmt.Errorf("%w: %w: -override=\"reason\" goes on all the same", step.ErrFault, err)
 }
 
-// expectedCutOver is how long the last successful deployment had the workers
-// stopped, with as much again for what may come; before there is one, what the
-// configuration says.
-func (t *Target) expectedCutOver(ctx context.Context) (time.Duration, error) {
-	logs, err := journal.List(ctx, t.Host, t.journalDir())
-	if err != nil {
-		return 0, err
+// factWindowEnds is when the cut-over has to be done.
+const factWindowEnds = "window.ends" // time.Time
+
+// withinWindow is looked at between the steps up to the migration, the last
+// point at which going back costs less than going on.
+func withinWindow(op *step.Operation) error {
+	var ends time.Time
+	if ok, err := op.Fact(factWindowEnds, &ends); err != nil || !ok || op.Now().Before(ends) {
+		return err
 	}
+	return fmt.Errorf("the maintenance window ended at %s, before the migration began", ends.UTC().Format(time.RFC3339))
+}
+
+// expectedCutOver is how long the last successful deployment had the workers
+// stopped; before there is one, what the configuration says. A journal that
+// cannot be read is not asked.
+func (t *Target) expectedCutOver(ctx context.Context) time.Duration {
+	logs, _ := journal.List(ctx, t.Host, t.journalDir())
 	for _, log := range logs {
 		if log.Header().Kind != "deploy" || log.Outcome() != journal.Succeeded {
 			continue
 		}
 		var from, to time.Time
-		stopped, err := log.Fact(factWorkersStopped, &from)
-		if err != nil {
-			return 0, err
-		}
-		if started, err := log.Fact(factWorkersStarted, &to); err != nil {
-			return 0, err
-		} else if stopped && started {
-			return 2 * to.Sub(from), nil
+		stopped, fromErr := log.Fact(factWorkersStopped, &from)
+		started, toErr := log.Fact(factWorkersStarted, &to)
+		if stopped && started && fromErr == nil && toErr == nil {
+			return min(to.Sub(from), t.Config.Window.Maximum)
 		}
 	}
-	return t.Config.Window.CutOver, nil
+	return t.Config.Window.CutOver
 }
 
 // criteriaStep closes the deployment: the six success criteria, and with them
 // the release is verified, a candidate for every rollback to come.
-type criteriaStep struct{ t *Target }
+type criteriaStep struct{ inputs }
 
 func (criteriaStep) String() string { return "verify:criteria" }
 

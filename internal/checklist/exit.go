@@ -21,7 +21,7 @@ func ExitCode(err error) int {
 	case err == nil, errors.Is(err, step.ErrNothingToDo), errors.Is(err, ErrNothingToResume):
 		return 0
 	case errors.Is(err, step.ErrNeedsPerson):
-		return needsPersonCode
+		return 4
 	case errors.Is(err, lease.ErrHeld):
 		return 5
 	case errors.Is(err, step.ErrInterrupted):

@@ -25,7 +25,7 @@ const (
 
 // fetchStep is "git pull" done aside: the commit in a folder of its own.
 type fetchStep struct {
-	t   *Target
+	inputs
 	ref string
 }
 
@@ -116,6 +116,10 @@ func (s fetchStep) Undo(ctx context.Context, r *step.Run) error {
 		return err
 	} else if ok {
 		recorded, err := s.t.Releases.Find(ctx, rel.ID)
+		if errors.Is(err, release.ErrNotRecorded) {
+			r.Say("%s is removed already", rel.ID)
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -136,12 +140,17 @@ func (s fetchStep) Undo(ctx context.Context, r *step.Run) error {
 	return s.t.Releases.Remove(ctx, built)
 }
 
+// originRemote is the name under which git knows source.origin: its address may
+// hold a token, and reaches git by the environment, not by its arguments.
+const originRemote = "etf-origin"
+
 // git runs git without a prompt, a pager or the user's own configuration of
 // hooks; credentials come from the usual helpers and agents.
 func (t *Target) git(ctx context.Context, timeout time.Duration, args ...string) (string, error) {
 	res, err := t.Host.Run(ctx, host.Command{
-		Argv:    append([]string{"git", "-c", "core.hooksPath=/dev/null"}, args...),
-		Env:     []string{"GIT_TERMINAL_PROMPT=0", "GIT_SSH_COMMAND=" + sshCommand(), "LC_ALL=C"},
+		Argv: append([]string{"git", "-c", "core.hooksPath=/dev/null"}, args...),
+		Env: []string{"GIT_TERMINAL_PROMPT=0", "GIT_SSH_COMMAND=" + sshCommand(), "LC_ALL=C",
+			"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=remote." + originRemote + ".url", "GIT_CONFIG_VALUE_0=" + t.Config.Source.Origin},
 		Timeout: timeout,
 	})
 	return strings.TrimSpace(string(res.Stdout)), err
@@ -168,7 +177,7 @@ func (t *Target) updateMirror(ctx context.Context) error {
 
 func (t *Target) fetchInto(ctx context.Context, dir string) error {
 	_, err := t.git(ctx, 5*time.Minute, "--git-dir="+dir, "fetch", "--quiet", "--prune", "--force", "--tags",
-		"--", t.Config.Source.Origin, "+refs/heads/*:refs/heads/*")
+		originRemote, "+refs/heads/*:refs/heads/*")
 	if err != nil {
 		return fmt.Errorf("fetching from source.origin %s: %w", host.Redact(t.Config.Source.Origin), err)
 	}
@@ -225,10 +234,19 @@ func releaseToCome(op *step.Operation) (release.Release, error) {
 	return rel, err
 }
 
+// CommitOf is the commit that an operation worked on; empty where there is none.
+func CommitOf(op *step.Operation) string {
+	rel, err := releaseToCome(op)
+	if err != nil {
+		return ""
+	}
+	return rel.Commit
+}
+
 // selectStep finds the installed release of a ref, for targets that work on
 // one without fetching it.
 type selectStep struct {
-	t   *Target
+	inputs
 	ref string
 }
 
@@ -237,6 +255,9 @@ func (selectStep) String() string { return "release:select" }
 func (s selectStep) Run(ctx context.Context, r *step.Run) error {
 	rel, err := s.t.installed(ctx, s.ref)
 	if err != nil {
+		return err
+	}
+	if err := s.t.notePrevious(ctx, r); err != nil {
 		return err
 	}
 	r.Say("%s is release %s", s.ref, rel.ID)

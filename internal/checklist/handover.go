@@ -1,70 +1,97 @@
 package checklist
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"path"
+	"sync"
 	"syscall"
 	"time"
 
-	"github.com/goldfinch-etf/etf-deploy/internal/lease"
 	"github.com/goldfinch-etf/etf-deploy/internal/step"
 )
 
-// handOverVariable tells the process that takes an operation over to expect
-// that the lease is not free yet.
+// handOverVariable tells a successor which operation it is there for.
 const handOverVariable = "ETF_HAND_OVER"
 
-// handOver has another process take the operation back and waits for it. The
-// process leads a session of its own: neither Mage's five seconds nor the
-// terminal's end nor a second Ctrl-C reaches it. If it cannot be started, the
-// journal says where the operation stands and `resume -undo` does the same.
-func (t *Target) handOver(op *step.Operation, held *lease.Lease) error {
-	t.releaseLease(held)
-	self, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("%w: the undo could not be started (%v): run `resume -undo`", step.ErrNeedsPerson, err)
-	}
-	log, err := os.OpenFile(t.logFile(op.ID()), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("%w: the undo could not be started (%v): run `resume -undo`", step.ErrNeedsPerson, err)
-	}
-	defer log.Close()
-	cmd := exec.Command(self, "resume", "-undo", "-yes")
-	// A GitHub runner ends every process that still carries its tracking id.
-	cmd.Env = append(os.Environ(), handOverVariable+"="+op.ID(), "RUNNER_TRACKING_ID=", step.FaultVariable+"=")
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("%w: the undo could not be started (%v): run `resume -undo`", step.ErrNeedsPerson, err)
-	}
-	t.Observer.Log("undo", fmt.Sprintf("process %d takes the service back, also when this one ends; see `status` or %s", cmd.Process.Pid, log.Name()))
-	done := make(chan struct{})
-	followed := make(chan struct{})
-	go func() { defer close(followed); t.follow(log.Name(), done) }()
-	err = cmd.Wait()
-	close(done)
-	<-followed
-	if err != nil {
-		var exit *exec.ExitError
-		if errors.As(err, &exit) && exit.ExitCode() == needsPersonCode {
-			return fmt.Errorf("%w: see %s", step.ErrNeedsPerson, log.Name())
+// successorPatience is how long a successor waits for the lease: the step that
+// its predecessor is in may need its grace to end.
+const successorPatience = 10 * time.Minute
+
+// A successor is the process that takes an operation back. It leads a session
+// of its own: neither Mage's five seconds nor the terminal's end nor a second
+// Ctrl-C reaches it, and what it does does not depend on anybody who watches.
+// If it cannot be started, the journal says where the operation stands and
+// `resume -undo` does the same.
+type successor struct {
+	t  *Target
+	op *step.Operation
+
+	once sync.Once
+	cmd  *exec.Cmd
+	err  error
+}
+
+// logFile is where a successor writes what it does.
+func (s *successor) logFile() string { return path.Join(s.t.opsDir(), s.op.ID()+".log") }
+
+// start starts the process, once.
+func (s *successor) start() {
+	s.once.Do(func() {
+		self, err := os.Executable()
+		if err != nil {
+			s.err = err
+			return
 		}
-		return fmt.Errorf("taking the service back: %w: see %s", err, log.Name())
+		log, err := os.OpenFile(s.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			s.err = err
+			return
+		}
+		defer log.Close()
+		s.cmd = exec.Command(self, "resume", "-undo", "-yes")
+		// A GitHub runner ends every process that still carries its tracking id.
+		s.cmd.Env = append(os.Environ(), handOverVariable+"="+s.op.ID(), "RUNNER_TRACKING_ID=", step.FaultVariable+"=")
+		s.cmd.Stdout, s.cmd.Stderr = log, log
+		s.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		s.err = s.cmd.Start()
+	})
+}
+
+// follow starts the process if it is not there yet, shows what it does until
+// it has ended and says how. The lease must have been released.
+func (s *successor) follow(ctx context.Context) error {
+	s.start()
+	if s.err != nil {
+		return fmt.Errorf("%w: the undo could not be started (%v): run `resume -undo`", step.ErrNeedsPerson, s.err)
+	}
+	s.t.Observer.Log("undo", fmt.Sprintf("process %d takes the service back, also when this one ends; it writes %s", s.cmd.Process.Pid, s.logFile()))
+	done, shown := make(chan struct{}), make(chan struct{})
+	go func() { defer close(shown); s.show(done) }()
+	err := s.cmd.Wait()
+	close(done)
+	<-shown
+	if reloadErr := s.op.Journal().Reload(context.WithoutCancel(ctx)); reloadErr != nil {
+		err = errors.Join(err, reloadErr)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: taking the service back: %w: see %s", step.ErrNeedsPerson, err, s.logFile())
 	}
 	return ErrTakenBack
 }
 
-// follow shows what another process writes to its log until done.
-func (t *Target) follow(name string, done <-chan struct{}) {
-	f, err := os.Open(name)
+// show prints what the process writes to its log.
+func (s *successor) show(done <-chan struct{}) {
+	f, err := os.Open(s.logFile())
 	if err != nil {
 		return // it is only shown, and the log is named
 	}
 	defer f.Close()
-	out := &lineWriter{each: func(line string) { t.Observer.Log("undo", line) }}
+	out := &lineWriter{each: func(line string) { s.t.Observer.Log("undo", line) }}
 	for last := false; ; {
 		io.Copy(out, f)
 		if last {
@@ -77,6 +104,3 @@ func (t *Target) follow(name string, done <-chan struct{}) {
 		}
 	}
 }
-
-// needsPersonCode is the exit code of a target that ended with ErrNeedsPerson.
-const needsPersonCode = 4

@@ -17,7 +17,7 @@ import (
 
 // installStep is "pip install" done aside: the release's own virtual
 // environment, compiled, and its own copy of the configuration.
-type installStep struct{ t *Target }
+type installStep struct{ inputs }
 
 func (installStep) String() string { return "release:install" }
 

@@ -3,6 +3,7 @@ package checklist
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -26,7 +27,7 @@ var verifyLogs = Check{
 		if err != nil {
 			return []report.Finding{unseen(dir, err, "the service writes its logs there")}
 		}
-		var lines, errorLines int
+		var files, lines, errorLines int
 		groups := map[string]int{}
 		for _, name := range names {
 			if !strings.Contains(name, ".log") {
@@ -40,11 +41,11 @@ var verifyLogs = Check{
 			if err != nil {
 				return []report.Finding{unseen(name, err, "")}
 			}
-			lines, errorLines = lines+n, errorLines+errs
+			files, lines, errorLines = files+1, lines+n, errorLines+errs
 		}
 		looked := "log lines since " + s.Since.UTC().Format(time.RFC3339)
-		if lines == 0 {
-			return []report.Finding{warn(looked, "there is none in "+dir, "see whether the service logs")}
+		if files == 0 {
+			return []report.Finding{unseen(dir, errors.New("there is no log file"), "the service writes its logs there: see LOG_DIR in .env")}
 		}
 		if errorLines > t.Config.Thresholds.LogErrors {
 			return []report.Finding{fault(looked, fmt.Sprintf("%d of %d are errors, %d may be: %s", errorLines, lines, t.Config.Thresholds.LogErrors, topOf(groups)), "see "+dir)}
@@ -54,8 +55,9 @@ var verifyLogs = Check{
 }
 
 // judgeLog counts the lines of JSON at or after since, and the errors among
-// them by message.
+// them by message. A log of which no line can be read is an error.
 func judgeLog(content string, since time.Time, groups map[string]int) (lines, errorLines int, err error) {
+	read := 0
 	_, err = script.Echo(content).FilterLine(func(line string) string {
 		var rec struct {
 			Time    string `json:"time"`
@@ -66,7 +68,10 @@ func judgeLog(content string, since time.Time, groups map[string]int) (lines, er
 			return ""
 		}
 		at, err := parseLogTime(rec.Time)
-		if err != nil || at.Before(since) {
+		if err != nil {
+			return ""
+		}
+		if read++; at.Before(since) {
 			return ""
 		}
 		lines++
@@ -76,6 +81,9 @@ func judgeLog(content string, since time.Time, groups map[string]int) (lines, er
 		}
 		return ""
 	}).String()
+	if err == nil && read == 0 && strings.TrimSpace(content) != "" {
+		err = errors.New("none of its lines is JSON with a time, as logging.conf writes them")
+	}
 	return lines, errorLines, err
 }
 

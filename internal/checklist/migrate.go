@@ -29,6 +29,8 @@ type migrationPlan struct {
 	Pending    []alembic.Migration `json:"pending"`
 	Compatible bool                `json:"compatible"`        // the release before can run on the new schema
 	Reasons    []string            `json:"reasons,omitempty"` // why not
+
+	ChangesData bool `json:"changes_data"` // rows are rewritten, or it cannot be told
 }
 
 // schemaState identifies a schema: Alembic's word for it and what is really there.
@@ -62,7 +64,10 @@ func (t *Target) planMigrations(ctx context.Context, id string) (migrationPlan, 
 	if err != nil {
 		return plan, err
 	}
-	plan.From, plan.To, plan.Compatible = current, strings.Join(heads, ","), true
+	if len(heads) != 1 {
+		return plan, fmt.Errorf("%w: release %s has %d Alembic heads (%s): merge them with `alembic merge` and commit that", step.ErrFault, id, len(heads), join(heads))
+	}
+	plan.From, plan.To, plan.Compatible = current, heads[0], true
 	if plan.From == plan.To {
 		return plan, nil
 	}
@@ -75,16 +80,13 @@ func (t *Target) planMigrations(ctx context.Context, id string) (migrationPlan, 
 			plan.Reasons = append(plan.Reasons, fmt.Sprintf("%s does not declare to be an expansion", m.Revision))
 		}
 	}
-	declares := func(m alembic.Migration) bool { return m.Compatibility == alembic.Expand }
-	if !slices.ContainsFunc(plan.Pending, declares) {
-		return plan, nil
-	}
 	sql, err := a.SQL(ctx, current, heads[0])
 	if err != nil {
-		plan.Compatible = false
+		plan.Compatible, plan.ChangesData = false, true
 		plan.Reasons = append(plan.Reasons, "the SQL cannot be shown beforehand: "+firstLine(err.Error()))
 		return plan, nil
 	}
+	plan.ChangesData = alembic.ChangesData(sql)
 	if err := alembic.CheckDeclared(plan.Pending, sql); err != nil {
 		return plan, fmt.Errorf("%w: %w", step.ErrFault, err)
 	}
@@ -92,7 +94,7 @@ func (t *Target) planMigrations(ctx context.Context, id string) (migrationPlan, 
 }
 
 // migrateStep is "Run migrations" and, behind it, "Verify migration success".
-type migrateStep struct{ t *Target }
+type migrateStep struct{ inputs }
 
 func (migrateStep) String() string  { return "release:migrate" }
 func (migrateStep) ChangesService() {}
@@ -123,6 +125,12 @@ func (s migrateStep) Run(ctx context.Context, r *step.Run) error {
 	if len(plan.Pending) == 0 {
 		r.Say("the database is at %s already", plan.To)
 		return nil
+	}
+	if err := withinWindow(r.Operation); err != nil {
+		return err
+	}
+	if err := t.noteBackup(ctx, r, plan.From); err != nil {
+		return err
 	}
 	before, err := t.schemaState(ctx)
 	if err != nil {
@@ -155,6 +163,26 @@ func (s migrateStep) Run(ctx context.Context, r *step.Run) error {
 	}
 	r.Say("%s → %s, %d migrations, %s", orNone(plan.From), plan.To, len(plan.Pending), compatibility(plan))
 	return nil
+}
+
+// backupAge is how old a backup may be that a migration by itself relies on.
+const backupAge = time.Hour
+
+// noteBackup finds the backup that an undo would restore: the operation's own,
+// or, for a migration by itself, the one that was taken for it just before.
+func (t *Target) noteBackup(ctx context.Context, r *step.Run, head string) error {
+	var id string
+	if ok, err := r.Operation.Fact(factBackup, &id); err != nil || ok {
+		return err
+	}
+	all, err := t.Backups(ctx)
+	if err != nil {
+		return err
+	}
+	if len(all) == 0 || t.Now().Sub(all[0].Created) > backupAge || join(all[0].Database.AlembicHeads) != head {
+		return fmt.Errorf("there is no backup of the last hour with the database at %s: run backup:create first", orNone(head))
+	}
+	return r.Note(ctx, factBackup, all[0].ID)
 }
 
 // plannedMigrations is the plan that pre:migrations made in this operation,
@@ -226,6 +254,24 @@ func (s migrateStep) Undo(ctx context.Context, r *step.Run) error {
 	if ok, err := r.Operation.Fact(factSchema, &before); err != nil || !ok {
 		return err
 	}
+	if err := t.schemaBack(ctx, r, before); err != nil {
+		return err
+	}
+	// The API was stopped for the migration, whoever stopped the workers.
+	var since time.Time
+	stopped, err := r.Operation.Fact(factAPIStopped, &since)
+	if err != nil || !stopped {
+		return err
+	}
+	live, err := t.Releases.Current(ctx)
+	if err != nil || live == nil {
+		return err
+	}
+	return t.rollAPI(ctx, r, live.ID)
+}
+
+// schemaBack brings the schema back, by the shortest way that leads there.
+func (t *Target) schemaBack(ctx context.Context, r *step.Run, before schemaState) error {
 	now, err := t.schemaState(ctx)
 	if err != nil {
 		return err
@@ -234,14 +280,28 @@ func (s migrateStep) Undo(ctx context.Context, r *step.Run) error {
 		r.Say("the schema is as before, at %s", orNone(before.Head))
 		return nil
 	}
-	if state, ok := r.Journal().Log().Step(startStep{}.String()); ok && state.Type != journal.Skipped {
+	var plan migrationPlan
+	if _, err := r.Operation.Fact(factMigrations, &plan); err != nil {
+		return err
+	}
+	state, began := r.Journal().Log().Step(startStep{}.String())
+	atWork := began && state.Type != journal.Skipped
+	if !atWork && plan.ChangesData {
+		r.Log("the migrations change rows, which a downgrade does not bring back: restoring the backup")
+		return t.restoreBackup(ctx, r, before)
+	}
+	if atWork {
 		// The new code has been at work: what it wrote into columns that go
 		// with the downgrade is kept here.
-		m, err := t.createBackup(ctx, r, "before a migration is taken back, with what the new release wrote")
+		rel, err := releaseToCome(r.Operation)
 		if err != nil {
 			return err
 		}
-		r.Log("what release %s wrote is kept in backup %s", m.Release, m.ID)
+		m, err := t.createBackup(ctx, r, "before a migration is taken back, with what the new release wrote", &rel)
+		if err != nil {
+			return err
+		}
+		r.Log("what release %s wrote is kept in backup %s", rel.ID, m.ID)
 	}
 	downgradeErr := t.downgrade(ctx, r, now, before)
 	if downgradeErr == nil {
@@ -280,6 +340,9 @@ func (t *Target) downgrade(ctx context.Context, r *step.Run, now, before schemaS
 	return nil
 }
 
+// restoreNames are the databases that a restore works with.
+type restoreNames struct{ Side, Kept string }
+
 // restoreBackup swaps in the backup of this operation. The database that it
 // replaces is kept under a name of its own, with all that was written since.
 func (t *Target) restoreBackup(ctx context.Context, r *step.Run, before schemaState) error {
@@ -298,7 +361,7 @@ func (t *Target) restoreBackup(ctx context.Context, r *step.Run, before schemaSt
 		return err
 	}
 	// The names are noted first: whoever takes over goes on with the same.
-	var names struct{ Side, Kept string }
+	var names restoreNames
 	if ok, err := r.Operation.Fact(factRestore, &names); err != nil {
 		return err
 	} else if !ok {
@@ -307,6 +370,10 @@ func (t *Target) restoreBackup(ctx context.Context, r *step.Run, before schemaSt
 		if err := r.Note(ctx, factRestore, names); err != nil {
 			return err
 		}
+	}
+	// What the API wrote from here on would be in the replaced database only.
+	if err := t.stopAPI(ctx, r); err != nil {
+		return err
 	}
 	if err := postgres.Restore(ctx, t.Host, postgres.RestoreOptions{
 		URL: u, ApplicationName: r.ApplicationName(), File: path.Join(t.backupDir(id), dumpFile), Info: m.Database,
@@ -330,7 +397,7 @@ func (t *Target) restoreBackup(ctx context.Context, r *step.Run, before schemaSt
 	}
 	since, err := t.writtenSince(ctx, r, u.WithDatabase(names.Kept), m)
 	if err != nil {
-		return err
+		since = "what was written since the backup could not be counted: " + err.Error()
 	}
 	r.Say("restored backup %s; the replaced database is kept whole as %s, %s", id, names.Kept, since)
 	return nil
@@ -351,7 +418,7 @@ func (t *Target) writtenSince(ctx context.Context, r *step.Run, kept postgres.UR
 		}
 	}
 	if len(more) == 0 {
-		return "with as many rows in every table as the backup", nil
+		return "as many rows in every table as in the backup (rows changed in place are not counted)", nil
 	}
-	return "with what was written since the backup: " + join(more), nil
+	return "against the backup " + join(more) + " (rows changed in place are not counted)", nil
 }

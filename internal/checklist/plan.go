@@ -19,7 +19,7 @@ import (
 // A Plan is what a deployment would do, found out without changing anything
 // on the target.
 type Plan struct {
-	V          int        `json:"v"`
+	Version    int        `json:"version"`
 	Ref        string     `json:"ref"`
 	Commit     string     `json:"commit"`
 	Subject    string     `json:"subject"`
@@ -54,7 +54,7 @@ func (t *Target) Plan(ctx context.Context, o Options, withSQL bool) (*Plan, erro
 		return nil, err
 	}
 	defer t.Host.Remove(context.WithoutCancel(ctx), scratch)
-	p := &Plan{V: 1, Ref: o.Ref}
+	p := &Plan{Version: formatVersion, Ref: o.Ref}
 	mirror := path.Join(scratch, "repo.git")
 	if err := t.scratchMirror(ctx, mirror); err != nil {
 		return nil, err
@@ -184,10 +184,7 @@ func (t *Target) scratchPython(ctx context.Context, tree string) (string, error)
 }
 
 func (t *Target) windowLine(ctx context.Context) string {
-	needs, err := t.expectedCutOver(ctx)
-	if err != nil {
-		return err.Error()
-	}
+	needs := t.expectedCutOver(ctx)
 	opening, err := t.Config.Window.At(t.Now(), needs)
 	if err != nil {
 		line := err.Error()

@@ -152,7 +152,7 @@ var checkConnections = Check{
 	Command: "python -m scripts.test_connections",
 	look: func(ctx context.Context, t *Target, s Subject) []report.Finding {
 		looks := []func(context.Context, *Target) report.Finding{
-			lookDatabase, lookRedis, lookBroker, lookSupervisor, lookOrigin, lookPriceSource, lookPackageIndex, lookPort, lookDisk,
+			lookDatabase, lookRedis, lookBroker, lookSupervisor, lookOrigin, lookPriceSource, lookPackageIndex, lookPort, lookDisk, lookMonitoring,
 		}
 		findings := make([]report.Finding, len(looks))
 		var wg sync.WaitGroup
@@ -231,12 +231,41 @@ func lookSupervisor(ctx context.Context, t *Target) report.Finding {
 			return fault(looked, err.Error(), "add the program to supervisor's configuration, or mend services in "+t.Config.File)
 		}
 	}
+	if f, ok := t.lookStopWait(ctx, looked); !ok {
+		return f
+	}
 	return found(looked, "knows %s, %s, %s", t.Config.Services.API, t.Config.Services.Worker, t.Config.Services.Beat)
+}
+
+// lookStopWait holds supervisor's patience with the workers against the longest
+// task: after it, supervisor kills.
+func (t *Target) lookStopWait(ctx context.Context, looked string) (report.Finding, bool) {
+	programs, err := t.supervisor().ReadConfig(ctx)
+	if err != nil {
+		return unseen(looked, err, ""), false
+	}
+	for _, p := range programs {
+		if p.Group == t.Config.Services.Worker && p.StopWait < t.Config.Thresholds.LongestTask {
+			return fault(looked, fmt.Sprintf("%s is killed %s after it was asked to end, its longest task takes %s", p.Group, p.StopWait, t.Config.Thresholds.LongestTask),
+				"raise stopwaitsecs in supervisor's configuration, or correct thresholds.longest_task"), false
+		}
+	}
+	return report.Finding{}, true
+}
+
+// lookMonitoring asks before the stop for what the verification will ask for.
+func lookMonitoring(ctx context.Context, t *Target) report.Finding {
+	for _, f := range verifyAlerts.look(ctx, t, Subject{}) {
+		if f.Status != report.OK {
+			return f
+		}
+	}
+	return found("Prometheus and Alertmanager", "answer, with alert rules loaded")
 }
 
 func lookOrigin(ctx context.Context, t *Target) report.Finding {
 	looked := "git origin"
-	if _, err := t.git(ctx, 2*t.Config.Timeouts.Connect, "ls-remote", "--heads", "--", t.Config.Source.Origin); err != nil {
+	if _, err := t.git(ctx, 2*t.Config.Timeouts.Connect, "ls-remote", "--heads", originRemote); err != nil {
 		return fault(looked, err.Error(), "see source.origin in "+t.Config.File)
 	}
 	return found(looked, "answers")
@@ -286,7 +315,7 @@ func lookPort(ctx context.Context, t *Target) report.Finding {
 		return unseen(looked, err, "")
 	}
 	for _, p := range procs {
-		if p.PID != 0 || p.State == "BACKOFF" {
+		if p.PID != 0 || p.State == "BACKOFF" && p.SpawnError == "" {
 			return found(looked, "held by %s", p.Group)
 		}
 	}

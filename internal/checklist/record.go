@@ -27,7 +27,7 @@ func (t *Target) NotesFile(op string) string { return path.Join(t.opsDir(), "not
 
 // changelogStep is "Update changelog": what came with each release, from its
 // commits.
-type changelogStep struct{ t *Target }
+type changelogStep struct{ inputs }
 
 func (changelogStep) String() string { return "docs:changelog" }
 
@@ -108,7 +108,7 @@ func (t *Target) commits(ctx context.Context, mirror, from, to string) ([]string
 }
 
 // notesStep is "Record deployment notes".
-type notesStep struct{ t *Target }
+type notesStep struct{ inputs }
 
 func (notesStep) String() string { return "docs:notes" }
 
@@ -124,8 +124,8 @@ func (s notesStep) Run(ctx context.Context, r *step.Run) error {
 	}
 	// Of the operation that brought the release; this one may only write the paper.
 	op := r.Operation
-	if log, err := journal.Read(ctx, t.Host, path.Join(t.journalDir(), rel.Operation+".jsonl")); err == nil && log.Header().Kind == "deploy" {
-		if op.ID() != rel.Operation {
+	if log, err := journal.Read(ctx, t.Host, path.Join(t.journalDir(), rel.ActivatedBy+".jsonl")); err == nil {
+		if op.ID() != rel.ActivatedBy {
 			j, err := journal.Open(ctx, t.Host, log.Path, t.Now)
 			if err != nil {
 				return err
@@ -200,7 +200,7 @@ func orUndeclared(compatibility string) string {
 }
 
 // cleanStep removes what retention lets go.
-type cleanStep struct{ t *Target }
+type cleanStep struct{ inputs }
 
 func (cleanStep) String() string { return "release:clean" }
 
@@ -223,6 +223,9 @@ func (s cleanStep) Run(ctx context.Context, r *step.Run) error {
 			return err
 		}
 	}
+	if err := t.removePartialBackups(ctx); err != nil {
+		return err
+	}
 	backups, err := t.expiredBackups(ctx)
 	if err != nil {
 		return err
@@ -233,6 +236,23 @@ func (s cleanStep) Run(ctx context.Context, r *step.Run) error {
 		}
 	}
 	r.Say("%d releases and %d backups removed", len(expired), len(backups))
+	return nil
+}
+
+// removePartialBackups removes what killed operations left: the caller holds
+// the lease, nobody is filling one.
+func (t *Target) removePartialBackups(ctx context.Context) error {
+	names, err := t.Host.List(ctx, path.Join(t.Config.Root, "backups"))
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, partialPrefix) {
+			if err := t.Host.Remove(ctx, t.backupDir(name)); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 

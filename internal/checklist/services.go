@@ -2,9 +2,11 @@ package checklist
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"path"
@@ -112,9 +114,14 @@ func (t *Target) stopWorkers(ctx context.Context, r *step.Run) error {
 	return sv.StopGroup(ctx, t.Config.Services.Worker, true)
 }
 
+// questionTime is what workers get to answer one question: they answer in
+// milliseconds, or not at all.
+const questionTime = 5 * time.Second
+
 // drain has the workers take no more tasks and waits for those that run.
 // Tasks that were fetched and not begun go back to the broker when the worker
-// stops.
+// stops. A worker that does not answer cannot be asked: supervisor's SIGTERM
+// lets it end its task, too, within its stopwaitsecs.
 func (t *Target) drain(ctx context.Context, r *step.Run, workers []supervisor.ProcessInfo) error {
 	id, err := t.releaseOf(ctx, firstRunning(workers))
 	if err != nil {
@@ -125,13 +132,30 @@ func (t *Target) drain(ctx context.Context, r *step.Run, workers []supervisor.Pr
 		return err
 	}
 	defer control.Close()
-	if err := control.CancelConsumer(ctx, t.Config.Celery.Queue, t.Config.Celery.Nodes); err != nil {
+	ask := func() (context.Context, context.CancelFunc) { return context.WithTimeout(ctx, questionTime) }
+
+	asking, cancel := ask()
+	pongs, err := control.Ping(asking, t.Config.Celery.Nodes)
+	cancel()
+	nodes := slices.Sorted(maps.Keys(pongs))
+	if len(nodes) < len(t.Config.Celery.Nodes) {
+		r.Log("not all workers answer (%v): supervisor lets those end by themselves", err)
+	}
+	if len(nodes) == 0 {
+		return nil
+	}
+	asking, cancel = ask()
+	err = control.CancelConsumer(asking, t.Config.Celery.Queue, nodes)
+	cancel()
+	if err != nil {
 		return fmt.Errorf("asking the workers to take no more tasks: %w", err)
 	}
 	began := t.Now()
 	for {
-		running, err := control.Active(ctx, t.Config.Celery.Nodes)
-		if err != nil {
+		asking, cancel = ask()
+		running, err := control.Active(asking, nodes)
+		cancel()
+		if err != nil && len(running) == 0 {
 			return fmt.Errorf("asking the workers what they do: %w", err)
 		}
 		var names []string
@@ -167,16 +191,25 @@ func firstRunning(procs []supervisor.ProcessInfo) int {
 
 // startServices brings workers, scheduler and API up on release id, which
 // `current` must name, and waits until they really serve: supervisor calls a
-// worker RUNNING seconds before it takes work.
+// worker RUNNING seconds before it takes work. The cache is cleared once more,
+// since the API that has just gone may have filled it with what it knew.
 func (t *Target) startServices(ctx context.Context, r *step.Run, id string) error {
-	ctx, cancel := context.WithTimeout(ctx, t.Config.Celery.Start+30*time.Second)
-	defer cancel()
 	var wg sync.WaitGroup
 	var apiErr, workerErr error
 	wg.Go(func() { apiErr = t.rollAPI(ctx, r, id) })
 	wg.Go(func() { workerErr = t.startWorkers(ctx, r, id) })
 	wg.Wait()
-	return errors.Join(apiErr, workerErr)
+	if err := errors.Join(apiErr, workerErr); err != nil {
+		return err
+	}
+	_, err := t.clearCache(ctx, r)
+	return err
+}
+
+// startDeadline bounds a step that starts services, which may first have to
+// stop those of another release.
+func (t *Target) startDeadline() time.Duration {
+	return 2*t.Config.Celery.Drain + 5*t.Config.Celery.Start + 2*time.Minute
 }
 
 func (t *Target) startWorkers(ctx context.Context, r *step.Run, id string) error {
@@ -254,8 +287,8 @@ func (t *Target) awaitWorkers(ctx context.Context, r *step.Run, id string) error
 var ErrNoAnswer = errors.New("no answer")
 
 // rollAPI replaces the API's processes one after the other. Supervisor holds
-// the listening socket, so that a request always finds a process: the next one
-// is touched only after the new one has answered.
+// the listening socket, so that a request always finds a process: the second
+// is touched only after the API has answered as the new release.
 func (t *Target) rollAPI(ctx context.Context, r *step.Run, id string) error {
 	procs, err := t.processes(ctx, t.Config.Services.API)
 	if err != nil {
@@ -279,10 +312,46 @@ func (t *Target) rollAPI(ctx context.Context, r *step.Run, id string) error {
 		}
 		r.Progress(int64(i+1), int64(len(procs)), "API processes restarted")
 	}
-	if err := t.onRelease(ctx, t.Config.Services.API, id); err != nil {
+	if err := t.settled(ctx, id); err != nil {
 		return err
 	}
 	return t.noteAPIUp(ctx, r)
+}
+
+// settleTime is how long the last API process must have run: that the API
+// answers proves the first one only, they share the socket.
+const settleTime = 3 * time.Second
+
+// settled waits until every API process has run for a while on release id, and
+// has the API answer once more.
+func (t *Target) settled(ctx context.Context, id string) error {
+	first, err := t.processes(ctx, t.Config.Services.API)
+	if err != nil {
+		return err
+	}
+	for {
+		if err := t.onRelease(ctx, t.Config.Services.API, id); err != nil {
+			return err
+		}
+		procs, err := t.processes(ctx, t.Config.Services.API)
+		if err != nil {
+			return err
+		}
+		youngest := settleTime
+		for i, p := range procs {
+			if p.PID != first[i].PID {
+				return t.notRunning(ctx, p)
+			}
+			youngest = min(youngest, p.Uptime)
+		}
+		if youngest >= settleTime {
+			_, err := t.health(ctx)
+			return err
+		}
+		if err := sleep(ctx, 200*time.Millisecond); err != nil {
+			return err
+		}
+	}
 }
 
 // awaitAPI waits until the API answers as release id.
@@ -326,7 +395,20 @@ func (t *Target) awaitAPI(ctx context.Context, process, id string) error {
 type healthAnswer struct {
 	Status  int
 	Release string // empty where the service does not tell
-	Body    string
+}
+
+// releaseIn finds in an answer of the API which release gave it: in a header
+// or, on the health page, in a field of its JSON.
+func (t *Target) releaseIn(res *http.Response, body string) string {
+	if id := res.Header.Get(t.Config.API.ReleaseHeader); id != "" {
+		return id
+	}
+	var fields map[string]any
+	if json.Unmarshal([]byte(body), &fields) != nil {
+		return ""
+	}
+	id, _ := fields[t.Config.API.ReleaseField].(string)
+	return id
 }
 
 // health asks the API once, over a connection of its own, so that each of its
@@ -336,10 +418,7 @@ func (t *Target) health(ctx context.Context) (healthAnswer, error) {
 	if err != nil {
 		return healthAnswer{}, err
 	}
-	a := healthAnswer{Status: res.StatusCode, Body: body}
-	if t.Config.API.ReleaseHeader != "" {
-		a.Release = res.Header.Get(t.Config.API.ReleaseHeader)
-	}
+	a := healthAnswer{Status: res.StatusCode, Release: t.releaseIn(res, body)}
 	if res.StatusCode != http.StatusOK {
 		return a, fmt.Errorf("%s answers %s: %s", t.Config.API.Health, res.Status, firstLine(body))
 	}

@@ -23,7 +23,7 @@ const formatVersion = 1
 func writeJSON(w io.Writer, name string, list any) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
-	return enc.Encode(map[string]any{"v": formatVersion, name: list})
+	return enc.Encode(map[string]any{"version": formatVersion, name: list})
 }
 
 // WriteHistory prints the operations, or the steps of one.
@@ -138,10 +138,7 @@ func (t *Target) WriteVerifiedBackup(ctx context.Context, w io.Writer, id string
 
 // WriteWindow prints the maintenance window and whether a cut-over fits now.
 func (t *Target) WriteWindow(ctx context.Context, w io.Writer, asJSON bool) error {
-	needs, err := t.expectedCutOver(ctx)
-	if err != nil {
-		return err
-	}
+	needs := t.expectedCutOver(ctx)
 	window := t.Config.Window
 	opening, closed := window.At(t.Now(), needs)
 	if asJSON {
@@ -162,6 +159,15 @@ func openingText(o config.Opening) string {
 		return "never"
 	}
 	return fmt.Sprintf("%s, %s to %s UTC", o.Name, o.From.UTC().Format("2006-01-02 15:04"), o.To.UTC().Format("15:04"))
+}
+
+// WriteContacts prints whom to call.
+func (t *Target) WriteContacts(w io.Writer, asJSON bool) error {
+	if asJSON {
+		return writeJSON(w, "contacts", t.Config.Contacts)
+	}
+	_, err := io.WriteString(w, ContactsText(t.Config))
+	return err
 }
 
 // ContactsText is whom to call, in order.

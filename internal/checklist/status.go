@@ -1,6 +1,7 @@
 package checklist
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -18,7 +19,7 @@ import (
 // Status is what a person who is called at night asks first. What could not be
 // looked at is in Unseen, never left out.
 type Status struct {
-	V           int              `json:"v"`
+	Version     int              `json:"version"`
 	Environment string           `json:"environment"`
 	Live        *release.Release `json:"live"`
 	Database    string           `json:"alembic_head"` // of the database
@@ -41,7 +42,7 @@ type ProcessStatus struct {
 
 // Status looks at everything side by side, each within a second.
 func (t *Target) Status(ctx context.Context) *Status {
-	s := &Status{V: 1, Environment: t.Config.Environment}
+	s := &Status{Version: formatVersion, Environment: t.Config.Environment}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	var mu sync.Mutex
@@ -67,8 +68,14 @@ func (t *Target) Status(ctx context.Context) *Status {
 	})
 	look("operations", func() error {
 		history, err := t.History(ctx)
-		if len(history) > 0 {
-			s.Operation = &history[0]
+		for i := range history {
+			// An unfinished one matters more than the papers written since.
+			if i == 0 || history[i].unfinished() && !s.Operation.unfinished() {
+				s.Operation = &history[i]
+			}
+			if history[i].Kind == "deploy" && history[i].Outcome == journal.Succeeded {
+				break
+			}
 		}
 		return err
 	})
@@ -87,7 +94,7 @@ func (t *Target) Status(ctx context.Context) *Status {
 		defer c.Close()
 		flag, err := c.Flag(ctx, t.Config.Cache.PauseKey)
 		if flag.Set {
-			s.Paused = flag.Value
+			s.Paused = cmp.Or(flag.Value, "set")
 		}
 		return err
 	})
@@ -131,21 +138,29 @@ func (t *Target) outcome(ctx context.Context, log journal.Log) string {
 // next is the one command to run.
 func (s *Status) next() string {
 	switch {
+	case s.Operation != nil && s.Operation.Outcome == "interrupted" && s.Operation.Achieved:
+		return "resume: only the papers of " + s.Operation.ID + " are missing"
 	case s.Operation != nil && s.Operation.Outcome == "interrupted":
 		return "resume -undo"
 	case s.Operation != nil && s.Operation.Outcome == "running":
 		return "status, until " + s.Operation.ID + " has ended"
 	case s.Operation != nil && s.Operation.Outcome == journal.Stuck:
-		return "contacts: the undo of " + s.Operation.ID + " failed"
+		return "resume -undo, to try the undo of " + s.Operation.ID + " again; then contacts"
 	case len(s.Unseen) > 0:
 		return "pre:connections"
 	case s.Live == nil:
 		return "deploy"
 	}
+	if s.Database != s.Live.Head {
+		return fmt.Sprintf("deploy: the database is at %s, the live release at %s", orNone(s.Database), orNone(s.Live.Head))
+	}
 	for _, p := range s.Processes {
 		if p.State != "RUNNING" || p.Release != s.Live.ID {
 			return "services:start"
 		}
+	}
+	if s.Paused != "" {
+		return "nothing, but updates are paused: delete the flag when its reason is gone"
 	}
 	return "nothing: all processes run the live release"
 }

@@ -29,7 +29,7 @@ func (t *Target) Summary(w io.Writer, op *step.Operation) error {
 	} else if ok {
 		fmt.Fprintf(w, "backup           %s\n", t.backupDir(backup))
 	}
-	var restored struct{ Kept string }
+	var restored restoreNames
 	if ok, err := op.Fact(factRestore, &restored); err != nil {
 		return err
 	} else if ok {
@@ -68,7 +68,13 @@ type HistoryEntry struct {
 	Duration time.Duration       `json:"duration"` // nanoseconds, to the last record
 	Outcome  string              `json:"outcome"`  // of journal, or running, interrupted
 	Text     string              `json:"text,omitempty"`
+	Achieved bool                `json:"achieved"` // all that would be taken back together was done
 	Steps    []journal.StepState `json:"steps"`
+}
+
+// unfinished reports whether somebody has to do something about it.
+func (e *HistoryEntry) unfinished() bool {
+	return e.Outcome == "interrupted" || e.Outcome == "running" || e.Outcome == journal.Stuck
 }
 
 // History lists the operations on the target, newest first.
@@ -76,9 +82,11 @@ func (t *Target) History(ctx context.Context) ([]HistoryEntry, error) {
 	logs, err := journal.List(ctx, t.Host, t.journalDir())
 	var entries []HistoryEntry
 	for _, log := range logs {
+		agenda, agendaErr := t.agenda(log.Header().Kind, Options{})
 		entries = append(entries, HistoryEntry{
 			ID: log.Header().ID, Kind: log.Header().Kind, By: log.Header().By, Began: log.Began(),
 			Duration: log.Last().Time.Sub(log.Began()), Outcome: t.outcome(ctx, log), Text: log.Last().Text, Steps: log.Steps(),
+			Achieved: agendaErr == nil && achieved(log, agenda),
 		})
 	}
 	return entries, err

@@ -47,6 +47,15 @@ func NewTarget(cfg *config.Config, o step.Observer) *Target {
 	}
 }
 
+// RegisterSecrets reads the service's .env for what must not be shown: log
+// tails of its processes may hold it. That it cannot be read is for the checks
+// to say.
+func (t *Target) RegisterSecrets(ctx context.Context) {
+	if content, err := t.Host.ReadFile(ctx, t.Config.Env.File); err == nil {
+		_ = t.Config.Env.Check(content)
+	}
+}
+
 // Folders of the target.
 func (t *Target) opsDir() string             { return path.Join(t.Config.Root, "ops") }
 func (t *Target) journalDir() string         { return path.Join(t.opsDir(), "journal") }

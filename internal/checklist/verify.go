@@ -218,8 +218,39 @@ var verifyMetrics = Check{
 		if len(missing) > 0 {
 			return []report.Finding{fault(t.Config.API.Metrics, "missing: "+join(missing), "metrics.required in "+t.Config.File+" lists them")}
 		}
-		return []report.Finding{found(t.Config.API.Metrics, "%d metrics, all %d required ones", len(families), len(t.Config.Metrics.Required))}
+		return []report.Finding{
+			found(t.Config.API.Metrics, "%d metrics, all %d required ones", len(families), len(t.Config.Metrics.Required)),
+			t.lookCollected(ctx),
+		}
 	},
+}
+
+// collectTime is how long Prometheus gets to collect for the first time: more
+// than its scrape interval of the plan, 15 seconds.
+const collectTime = 40 * time.Second
+
+// lookCollected asks Prometheus whether it has the service's metrics.
+func (t *Target) lookCollected(ctx context.Context) report.Finding {
+	const looked = "Prometheus"
+	if t.Config.Monitoring.Prometheus == "" || len(t.Config.Metrics.Required) == 0 {
+		return fault(looked, "nothing to ask for: monitoring.prometheus or metrics.required is empty", "set them in "+t.Config.File)
+	}
+	name := t.Config.Metrics.Required[0]
+	query := t.Config.Monitoring.Prometheus + "/api/v1/query?query=" + url.QueryEscape("count("+name+")")
+	for end := t.Now().Add(collectTime); ; {
+		var answer struct {
+			Data struct{ Result []any }
+		}
+		if err := t.getJSON(ctx, query, &answer); err != nil {
+			return unseen(looked, err, "see monitoring.prometheus in "+t.Config.File)
+		}
+		if len(answer.Data.Result) > 0 {
+			return found(looked, "has collected %s", name)
+		}
+		if t.Now().After(end) || sleep(ctx, 500*time.Millisecond) != nil {
+			return fault(looked, "has no "+name, "add the service to scrape_configs in prometheus.yml")
+		}
+	}
 }
 
 // verifyAlerts is the criterion “Alerts properly configured”, as far as it can
@@ -229,7 +260,7 @@ var verifyAlerts = Check{
 	Command: "Alerts properly configured",
 	look: func(ctx context.Context, t *Target, _ Subject) []report.Finding {
 		if t.Config.Monitoring.Prometheus == "" {
-			return []report.Finding{warn("Prometheus", "monitoring.prometheus is not configured", "nobody will be called when the service fails")}
+			return []report.Finding{fault("Prometheus", "monitoring.prometheus is not configured: nobody will be called when the service fails", "set it in "+t.Config.File)}
 		}
 		var rules struct {
 			Data struct {

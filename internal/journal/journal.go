@@ -48,7 +48,8 @@ const (
 	Succeeded = "succeeded" // everything done
 	Unchanged = "unchanged" // failed or stopped before the service was touched
 	TakenBack = "undone"    // failed or stopped, and undone
-	Stuck     = "stuck"     // failed, and could not be undone
+	Stuck     = "stuck"     // failed, and could not be undone; `resume -undo` tries again
+	Left      = "left"      // failed, and was left as it is, as its target says
 )
 
 // Header is what the first record says of the operation.
@@ -138,6 +139,18 @@ func Open(ctx context.Context, h host.Host, file string, now func() time.Time) (
 
 // Path is where the journal lies on the host.
 func (j *Journal) Path() string { return j.path }
+
+// Reload reads what another process has appended meanwhile.
+func (j *Journal) Reload(ctx context.Context) error {
+	log, err := Read(ctx, j.h, j.path)
+	if err != nil {
+		return err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.log = log
+	return nil
+}
 
 // Log is what has been recorded so far.
 func (j *Journal) Log() Log {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -20,11 +21,12 @@ import (
 const interval = 200 * time.Millisecond
 
 // Context returns a context that ends, with this cause, at SIGTERM, at SIGHUP
-// unless the process was started to ignore it (nohup), and when an ancestor
-// that is Mage, or the go command that runs Mage, has gone. Ctrl-C is Mage's:
-// it ends the parent context.
-func Context(parent context.Context, cause error) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancelCause(parent)
+// unless the process was started to ignore it (nohup), when an ancestor that
+// is Mage, or the go command that runs Mage, has gone, and with the parent,
+// which Mage ends at Ctrl-C. Until stop is called further signals do nothing:
+// a closing terminal sends several.
+func Context(parent context.Context, cause error) (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(parent))
 	signals := []os.Signal{syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) {
 		signals = append(signals, syscall.SIGHUP)
@@ -34,9 +36,8 @@ func Context(parent context.Context, cause error) (context.Context, context.Canc
 	// Nobody reads any more (a closed terminal, `| head`): a write then fails,
 	// which must not end a cut-over. Not ignored, or children would inherit it.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	ancestors := mageAbove()
 	go func() {
-		defer signal.Stop(ch)
+		above := mageAbove()
 		tick := time.NewTicker(interval)
 		defer tick.Stop()
 		for {
@@ -45,46 +46,60 @@ func Context(parent context.Context, cause error) (context.Context, context.Canc
 				return
 			case <-ch:
 				cancel(cause)
-				return
+			case <-parent.Done():
+				cancel(cause)
 			case <-tick.C:
-				for _, a := range ancestors {
-					if !host.Alive(context.Background(), host.Local{}, a) {
-						cancel(cause)
-						return
-					}
+				if above.gone() {
+					cancel(cause)
 				}
 			}
 		}
 	}()
-	return ctx, func() { cancel(context.Canceled) }
+	return ctx, func() {
+		cancel(context.Canceled)
+		signal.Stop(ch)
+	}
+}
+
+// ancestors are the processes that a target is run by.
+type ancestors struct {
+	found  []host.Process
+	orphan bool // Mage was run by a go command that had gone before the target began
+}
+
+func (a ancestors) gone() bool {
+	return a.orphan || slices.ContainsFunc(a.found, func(p host.Process) bool {
+		return !host.Alive(context.Background(), host.Local{}, p)
+	})
 }
 
 // mageAbove finds the mage process that started this one, and the go command
 // that started mage. A compiled binary has neither and lives as long as it
 // likes.
-func mageAbove() []host.Process {
-	var found []host.Process
+func mageAbove() (a ancestors) {
 	pid := os.Getppid()
 	for _, name := range []string{"mage", "go"} {
-		if command(pid) != name {
+		if filepath.Base(executable(pid)) != name {
+			// go builds its tools in its cache: such a Mage had a go above it.
+			a.orphan = name == "go" && strings.HasSuffix(executable(os.Getppid()), "-d/mage")
 			break
 		}
 		p, err := host.Local{}.Process(context.Background(), pid)
 		if err != nil {
 			break
 		}
-		found = append(found, p)
+		a.found = append(a.found, p)
 		pid = parent(pid)
 	}
-	return found
+	return a
 }
 
-func command(pid int) string {
+func executable(pid int) string {
 	exe, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/exe")
 	if err != nil {
 		return ""
 	}
-	return filepath.Base(strings.TrimSuffix(exe, " (deleted)"))
+	return strings.TrimSuffix(exe, " (deleted)")
 }
 
 func parent(pid int) int {

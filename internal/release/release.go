@@ -46,7 +46,12 @@ type Release struct {
 	Built     time.Time  `json:"built"`
 	Activated *time.Time `json:"activated,omitempty"` // the last time it became current
 	Backup    string     `json:"backup,omitempty"`    // taken before it was activated
+
+	ActivatedBy string `json:"activated_by,omitempty"` // operation that last made it current
 }
+
+// ErrNotRecorded says that releases.json does not know a release.
+var ErrNotRecorded = errors.New("not recorded")
 
 var idForm = regexp.MustCompile(`^\d{8}T\d{6}Z-[0-9a-f]{8}$`)
 
@@ -173,7 +178,7 @@ func (s *Store) Find(ctx context.Context, id string) (Release, error) {
 			return r, nil
 		}
 	}
-	return Release{}, fmt.Errorf("release %s: not recorded in %s", id, s.file())
+	return Release{}, fmt.Errorf("release %s: %w in %s", id, ErrNotRecorded, s.file())
 }
 
 // CurrentLink is the link that names the live release.

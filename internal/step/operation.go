@@ -87,6 +87,17 @@ func (o *Operation) do(ctx context.Context, s Step) error {
 
 	o.observer.Started(name)
 	began := o.now()
+	if prober, ok := s.(Prober); ok && state.Type == journal.Start {
+		// It began and was interrupted: what it did decides.
+		done, err := prober.Probe(ctx, r)
+		if err != nil {
+			return o.failed(ctx, r, began, err)
+		}
+		if done {
+			o.observer.Finished(name, string(journal.Done), 0, "was done when it was interrupted")
+			return o.journal.Append(ctx, journal.Record{Type: journal.Done, Step: name, Text: "was done when it was interrupted"})
+		}
+	}
 	if skipper, ok := s.(Skipper); ok {
 		reason, err := skipper.Skip(ctx, r)
 		if err != nil {

@@ -89,9 +89,10 @@ type ProcessInfo struct {
 	State       string // STOPPED, STARTING, RUNNING, BACKOFF, STOPPING, EXITED, FATAL or UNKNOWN
 	PID         int    // 0 when it does not run
 	Started     time.Time
-	Description string // such as "pid 7, uptime 0:00:12"
-	SpawnError  string // why it could not be started
-	ExitStatus  int    // of its last end
+	Uptime      time.Duration // since Started by supervisord's clock, whole seconds
+	Description string        // such as "pid 7, uptime 0:00:12"
+	SpawnError  string        // why it could not be started
+	ExitStatus  int           // of its last end
 }
 
 // FullName is what supervisord calls the process: "group:name".
@@ -122,6 +123,7 @@ func processInfo(m map[string]any) ProcessInfo {
 	}
 	if at := integer(m["start"]); at > 0 {
 		p.Started = time.Unix(int64(at), 0)
+		p.Uptime = time.Duration(integer(m["now"])-at) * time.Second
 	}
 	return p
 }
