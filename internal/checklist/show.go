@@ -150,6 +150,9 @@ func (t *Target) WriteWindow(ctx context.Context, w io.Writer, asJSON bool) erro
 	fmt.Fprintf(w, "preferred  %s UTC\nfallback   %s UTC\nmaximum    %s\ncut-over   about %s\n",
 		window.Preferred, window.Fallback, window.Maximum, report.Duration(needs))
 	fmt.Fprintf(w, "now        %s\n", t.windowLine(ctx))
+	for _, at := range t.Config.Backup.Schedule {
+		fmt.Fprintf(w, "backup     every day at %s UTC, by your cron: backup:create\n", at)
+	}
 	return nil
 }
 
