@@ -1,0 +1,195 @@
+package checklist
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"time"
+
+	"github.com/goldfinch-etf/etf-deploy/internal/journal"
+	"github.com/goldfinch-etf/etf-deploy/internal/postgres"
+	"github.com/goldfinch-etf/etf-deploy/internal/step"
+)
+
+// Undo brings the schema back to what it was found as. What Alembic says is
+// not enough: a migration that failed half-way may have left things behind
+// that no revision knows. So the catalog decides: first the way back by the
+// release's own downgrades, and where that does not lead to the same schema,
+// the backup, restored beside and swapped in.
+func (s migrateStep) Undo(ctx context.Context, r *step.Run) error {
+	t := s.t
+	var before schemaState
+	if ok, err := r.Operation.Fact(factSchema, &before); err != nil || !ok {
+		return err
+	}
+	if err := t.schemaBack(ctx, r, before); err != nil {
+		return err
+	}
+	// The API was stopped for the migration, whoever stopped the workers.
+	var since time.Time
+	stopped, err := r.Operation.Fact(factAPIStopped, &since)
+	if err != nil || !stopped {
+		return err
+	}
+	live, err := t.Releases.Current(ctx)
+	if err != nil || live == nil {
+		return err
+	}
+	return t.rollAPI(ctx, r, live.ID)
+}
+
+// schemaBack brings the schema back, by the shortest way that leads there.
+func (t *Target) schemaBack(ctx context.Context, r *step.Run, before schemaState) error {
+	now, err := t.schemaState(ctx)
+	if err != nil {
+		return err
+	}
+	if now == before {
+		r.Say("the schema is as before, at %s", orNone(before.Head))
+		return nil
+	}
+	var plan migrationPlan
+	if _, err := r.Operation.Fact(factMigrations, &plan); err != nil {
+		return err
+	}
+	state, began := r.Journal().Log().Step(startStep{}.String())
+	atWork := began && state.Type != journal.Skipped
+	if !atWork && plan.ChangesData {
+		r.Log("the migrations change rows, which a downgrade does not bring back: restoring the backup")
+		return t.restoreBackup(ctx, r, before)
+	}
+	if atWork {
+		// The new code has been at work: what it wrote into columns that go
+		// with the downgrade is kept here.
+		rel, err := releaseToCome(r.Operation)
+		if err != nil {
+			return err
+		}
+		m, err := t.createBackup(ctx, r, "before a migration is taken back, with what the new release wrote", &rel)
+		if err != nil {
+			return err
+		}
+		r.Log("what release %s wrote is kept in backup %s", rel.ID, m.ID)
+	}
+	downgradeErr := t.downgrade(ctx, r, now, before)
+	if downgradeErr == nil {
+		r.Say("downgraded to %s, the schema is as before", orNone(before.Head))
+		return nil
+	}
+	r.Log("the downgrade does not lead back (%v): restoring the backup", downgradeErr)
+	return t.restoreBackup(ctx, r, before)
+}
+
+// downgrade goes back by the migrations of the release to come and makes sure
+// that this led to the very schema it was before.
+func (t *Target) downgrade(ctx context.Context, r *step.Run, now, before schemaState) error {
+	if now.Head == before.Head {
+		return errors.New("no revision knows what was left behind")
+	}
+	rel, err := releaseToCome(r.Operation)
+	if err != nil {
+		return err
+	}
+	target := before.Head
+	if target == "" {
+		target = "base"
+	}
+	out := &lineWriter{each: func(line string) { r.Progress(0, 0, line) }}
+	if err := t.alembic(rel.ID).Downgrade(ctx, target, out); err != nil {
+		return err
+	}
+	after, err := t.schemaState(ctx)
+	if err != nil {
+		return err
+	}
+	if after != before {
+		return errors.New("the downgrade left another schema than before")
+	}
+	return nil
+}
+
+// restoreNames are the databases that a restore works with.
+type restoreNames struct{ Side, Kept string }
+
+// restoreBackup swaps in the backup of this operation. The database that it
+// replaces is kept under a name of its own, with all that was written since.
+func (t *Target) restoreBackup(ctx context.Context, r *step.Run, before schemaState) error {
+	var id string
+	if ok, err := r.Operation.Fact(factBackup, &id); err != nil {
+		return err
+	} else if !ok {
+		return errors.New("this operation has no backup to restore")
+	}
+	m, err := t.Manifest(ctx, id)
+	if err != nil {
+		return err
+	}
+	u, err := t.databaseURL()
+	if err != nil {
+		return err
+	}
+	// The names are noted first: whoever takes over goes on with the same.
+	var names restoreNames
+	if ok, err := r.Operation.Fact(factRestore, &names); err != nil {
+		return err
+	} else if !ok {
+		stamp := r.Now().UTC().Format("20060102t150405")
+		names.Side, names.Kept = u.Database+"_side_"+stamp, u.Database+"_kept_"+stamp
+		if err := r.Note(ctx, factRestore, names); err != nil {
+			return err
+		}
+	}
+	// What the API wrote from here on would be in the replaced database only.
+	if err := t.stopAPI(ctx, r); err != nil {
+		return err
+	}
+	if err := postgres.Restore(ctx, t.Host, postgres.RestoreOptions{
+		URL: u, ApplicationName: r.ApplicationName(), File: path.Join(t.backupDir(id), dumpFile), Info: m.Database,
+		Side: names.Side, Jobs: t.Config.Database.Jobs, BinDir: t.Config.Database.Tools, Token: r.Token(), Operation: r.ID(),
+		Progress: func(done, total int64) { r.Progress(done, total, "restoring") },
+	}); err != nil {
+		return err
+	}
+	if err := postgres.Swap(ctx, t.Host, postgres.SwapOptions{
+		URL: u, ApplicationName: r.ApplicationName(), Side: names.Side, Kept: names.Kept,
+		Reason: fmt.Sprintf("replaced by backup %s in %s", id, r.ID()), Token: r.Token(), Operation: r.ID(),
+	}); err != nil {
+		return err
+	}
+	after, err := t.schemaState(ctx)
+	if err != nil {
+		return err
+	}
+	if after != before {
+		return fmt.Errorf("after the restore the schema is another than before (head %q)", after.Head)
+	}
+	since, err := t.writtenSince(ctx, r, u.WithDatabase(names.Kept), m)
+	if err != nil {
+		since = "what was written since the backup could not be counted: " + err.Error()
+	}
+	r.Say("restored backup %s; the replaced database is kept whole as %s, %s", id, names.Kept, since)
+	return nil
+}
+
+// writtenSince says how many rows the kept database has beyond the backup:
+// what the API wrote between the backup and its stop. A table of the failed
+// migration is not counted.
+func (t *Target) writtenSince(ctx context.Context, r *step.Run, kept postgres.URL, m *Manifest) (string, error) {
+	rows, err := postgres.CountRows(ctx, t.Host, kept, r.ApplicationName())
+	if err != nil {
+		return "", err
+	}
+	var more []string
+	for _, table := range slices.Sorted(maps.Keys(m.Database.Rows)) {
+		if n := rows[table] - m.Database.Rows[table]; n != 0 {
+			more = append(more, fmt.Sprintf("%s %+d rows", table, n))
+		}
+	}
+	if len(more) == 0 {
+		return "as many rows in every table as in the backup (rows changed in place are not counted)", nil
+	}
+	return "against the backup " + join(more) + " (rows changed in place are not counted)", nil
+}
