@@ -27,6 +27,7 @@ func TestStory(t *testing.T) {
 		{"a feature release, by its stages", featureByStages},
 		{"a migration that fails half-way is taken back", brokenMigration},
 		{"an API that does not start is taken back, and answers on", crashing},
+		{"workers that do not start are taken back", crashingWorkers},
 		{"SIGTERM during the dump takes the service back", sigtermDuringDump},
 		{"Ctrl-C, with Mage's five seconds, takes the service back", sigintAtStop},
 		{"the end of go tool mage takes the service back", goToolGone},
@@ -150,6 +151,16 @@ func crashing(t *testing.T, s *stack) {
 	answers, failed := s.underLoad(t, func() { s.mage(t, 1, "deploy") })
 	if len(failed) > 0 {
 		t.Errorf("%d of %d answers failed, the first: %v", len(failed), answers, failed[0])
+	}
+	s.servesAgain(t, before)
+}
+
+func crashingWorkers(t *testing.T, s *stack) {
+	before := s.serves(t)
+	s.commit(t, "crashing-workers", "app/tasks/__init__.py", "import sys\n\nif \"worker\" in sys.argv:\n    raise RuntimeError(\"workers do not start\")\n")
+	r := s.mage(t, 1, "deploy", "-ref=crashing-workers")
+	if !strings.Contains(r.stderr, "workers do not start") {
+		t.Errorf("the end of the workers' log is not shown:\n%s", r.stderr)
 	}
 	s.servesAgain(t, before)
 }

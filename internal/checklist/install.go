@@ -55,6 +55,7 @@ func (s installStep) Run(ctx context.Context, r *step.Run) error {
 	}
 	dir := t.Releases.Dir(rel.ID)
 	venv := path.Join(dir, ".venv")
+	r.Progress(0, 0, "making the virtual environment")
 	if _, err := t.Host.Run(ctx, host.Command{
 		Argv: []string{t.Config.Python.Interpreter, "-m", "venv", "--clear", venv}, Timeout: 2 * time.Minute,
 	}); err != nil {

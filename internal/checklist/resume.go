@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/host"
@@ -171,11 +172,22 @@ func (t *Target) end(ctx context.Context, log journal.Log, agenda Agenda) (*step
 			return op, fmt.Errorf("%w: %w: once that is mended, `resume -undo` goes on", step.ErrNeedsPerson, err)
 		}
 	}
-	err = t.undo(ctx, op, agenda, touched, step.ErrInterrupted)
+	err = t.undo(ctx, op, agenda, touched, failure(log))
 	if errors.Is(err, ErrTakenBack) && !errors.Is(err, step.ErrNeedsPerson) {
 		err = nil // which is what was asked for
 	}
 	return op, err
+}
+
+// failure is what ended an operation's steps: the one that failed, or an
+// interruption.
+func failure(log journal.Log) error {
+	for _, r := range slices.Backward(log.Records) {
+		if r.Type == journal.Failed {
+			return fmt.Errorf("%s: %s", r.Step, r.Text)
+		}
+	}
+	return step.ErrInterrupted
 }
 
 // endSessions ends what the operation's processes left in the database: a

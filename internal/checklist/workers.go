@@ -42,10 +42,9 @@ const questionTime = 5 * time.Second
 // stops. A worker that does not answer cannot be asked: supervisor's SIGTERM
 // lets it end its task, too, within its stopwaitsecs.
 func (t *Target) drain(ctx context.Context, r *step.Run, workers []supervisor.ProcessInfo) error {
-	id, err := t.releaseOf(ctx, firstRunning(workers))
-	if err != nil {
-		return err
-	}
+	// Only a broker that is asked by command needs it; one that has just died
+	// has none.
+	id, _ := t.releaseOf(ctx, firstRunning(workers))
 	control, err := t.celery(id)
 	if err != nil {
 		return err
