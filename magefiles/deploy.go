@@ -14,7 +14,7 @@ import (
 func Deploy(ctx context.Context,
 	ref *string, // branch, tag or commit; default: source.ref of deploy.yaml
 	dryrun *bool, // print what would be done, and change nothing
-	force *bool, // also when the commit is live already
+	force *bool, // also when the commit is live already, over workers that do not answer, or over an undo that failed
 	yes *bool, // do not ask
 	override *string, // reason for a cut-over outside the maintenance window
 ) error {
