@@ -99,7 +99,7 @@ func Build(ctx context.Context) error {
 func developing(ctx context.Context, f func(context.Context) error) error {
 	ctx, stop := lifetime.Context(ctx, step.ErrInterrupted)
 	defer stop()
-	return exit(nil, f(ctx))
+	return exitOfSandbox(f(ctx))
 }
 
 // run shows what a command prints, and the command.

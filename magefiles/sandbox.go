@@ -75,6 +75,11 @@ func inSandbox(ctx context.Context, etfs int, f func(context.Context, *sandbox.S
 			err = f(ctx, s)
 		}
 	}
+	return exitOfSandbox(err)
+}
+
+// exitOfSandbox is exit for what installs packages or takes a kind of release.
+func exitOfSandbox(err error) error {
 	var missing *sandbox.MissingPackagesError
 	if errors.As(err, &missing) || errors.Is(err, etfservice.ErrUnknownKind) {
 		return mg.Fatal(2, err.Error())

@@ -179,5 +179,8 @@ func (t *Target) request(ctx context.Context, method, url string) (*http.Respons
 
 func firstLine(s string) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
-	return line[:min(len(line), 200)]
+	if r := []rune(line); len(r) > 200 {
+		return string(r[:199]) + "…"
+	}
+	return line
 }

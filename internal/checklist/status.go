@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,6 +33,9 @@ type Status struct {
 	Unseen      []string         `json:"unseen,omitempty"`
 }
 
+// unknownHead stands for a head that could not be looked at.
+const unknownHead = "not seen"
+
 // A ProcessStatus is one process of the service.
 type ProcessStatus struct {
 	Name    string `json:"name"`
@@ -57,7 +61,13 @@ func (t *Target) Status(ctx context.Context) *Status {
 		})
 	}
 	look("live release", func() (err error) { s.Live, err = t.Releases.Current(ctx); return err })
-	look("database", func() (err error) { s.Database, err = t.databaseHead(ctx); return err })
+	look("database", func() error {
+		head, err := t.databaseHead(ctx)
+		if s.Database = head; err != nil {
+			s.Database = unknownHead
+		}
+		return err
+	})
 	look("processes", func() (err error) { s.Processes, err = t.ServiceStatus(ctx); return err })
 	look("lease", func() error {
 		holder, err := lease.Show(ctx, t.Host, t.opsDir())
@@ -181,7 +191,7 @@ func (s *Status) Text(w io.Writer, now time.Time) error {
 	}
 	row("database", "Alembic head %s", orNone(s.Database))
 	if o := s.Operation; o != nil {
-		row("operation", "%s %s, by %s, %s %s", o.ID, o.Outcome, o.By, o.Began.Format(time.RFC3339), firstLine(o.Text))
+		row("operation", "%s %s, by %s, %s", o.ID, o.Outcome, o.By, strings.TrimSpace(o.Began.Format(time.RFC3339)+" "+firstLine(o.Text)))
 	}
 	if s.Lease != nil {
 		row("lease", "%s", s.Lease)

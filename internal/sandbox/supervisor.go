@@ -163,29 +163,3 @@ func (s *Sandbox) deployed() bool {
 	_, err := os.Stat(s.path("etf", "current"))
 	return err == nil
 }
-
-// revive starts the deployed service's programs again. One that does not
-// start is the release's fault, not the stack's: it is shown, and the sandbox
-// is up.
-func (s *Sandbox) revive(ctx context.Context) error {
-	if !s.st.Revive {
-		return nil
-	}
-	if s.deployed() {
-		done := s.out.begin("service")
-		client, result := s.supervisorClient(), "started"
-		for _, name := range programs {
-			if err := client.StartGroup(ctx, name, true); err != nil {
-				if ctx.Err() != nil {
-					done("")
-					return ctx.Err()
-				}
-				s.out.note("%-14s the deployed release does not start: %v", name, err)
-				result = "faulty"
-			}
-		}
-		done(result)
-	}
-	s.st.Revive = false
-	return s.saveState()
-}
