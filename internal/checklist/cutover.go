@@ -87,6 +87,10 @@ func (t *Target) startPrevious(ctx context.Context, r *step.Run) error {
 	if err != nil {
 		return err
 	}
+	if id == "" && r.Journal().Log().Header().Kind != "deploy" {
+		r.Say("no release of this suite's is live: what still runs was left running")
+		return nil
+	}
 	if id == "" {
 		r.Say("nothing was live before: nothing runs")
 		return t.stopAll(ctx, r)
