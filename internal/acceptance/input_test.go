@@ -14,8 +14,8 @@ import (
 // names it, before anything is changed.
 func badInput(t *testing.T, s *stack) {
 	s.mage(t, 0, "release:install", "-ref=v1.1") // so that each deployment below gets to its checks at once
-	s.commit(t, "two-heads", "alembic/versions/0009_second_head.py", "revision = \"0009\"\ndown_revision = \"0001\"\n\n\ndef upgrade():\n    pass\n\n\ndef downgrade():\n    pass\n")
-	s.commit(t, "uninstallable", "requirements.txt", "no-such-package-of-anybody==99.99\n")
+	s.commit(t, "two-heads", "v1.2", "alembic/versions/0009_second_head.py", "revision = \"0009\"\ndown_revision = \"0001\"\n\n\ndef upgrade():\n    pass\n\n\ndef downgrade():\n    pass\n")
+	s.commit(t, "uninstallable", "v1.2", "requirements.txt", "no-such-package-of-anybody==99.99\n")
 	env := filepath.Join(s.env["ETF_ROOT"], "shared", ".env")
 	wrongPassword := strings.Replace(s.env["ETF_DATABASE_URL"], "etf_owner:", "etf_owner:wrong", 1)
 
@@ -80,8 +80,9 @@ func passwordOf(t *testing.T, address string) string {
 	return password
 }
 
-// commit puts a branch with one changed file of the service into the origin.
-func (s *stack) commit(t *testing.T, branch, file, content string) {
+// commit puts a branch into the origin that differs from another release in
+// one file of the service.
+func (s *stack) commit(t *testing.T, branch, from, file, content string) {
 	t.Helper()
 	tree := t.TempDir()
 	git := func(args ...string) {
@@ -91,7 +92,7 @@ func (s *stack) commit(t *testing.T, branch, file, content string) {
 		}
 	}
 	git("clone", "--quiet", s.env["ETF_ORIGIN"], ".")
-	git("checkout", "--quiet", "-b", branch)
+	git("checkout", "--quiet", "-b", branch, from)
 	if err := os.WriteFile(filepath.Join(tree, "src", "backend", file), []byte(content), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -157,7 +157,7 @@ func crashing(t *testing.T, s *stack) {
 
 func crashingWorkers(t *testing.T, s *stack) {
 	before := s.serves(t)
-	s.commit(t, "crashing-workers", "app/tasks/__init__.py", "import sys\n\nif \"worker\" in sys.argv:\n    raise RuntimeError(\"workers do not start\")\n")
+	s.commit(t, "crashing-workers", "v1.3", "app/tasks/__init__.py", "import sys\n\nif \"worker\" in sys.argv:\n    raise RuntimeError(\"workers do not start\")\n")
 	r := s.mage(t, 1, "deploy", "-ref=crashing-workers")
 	if !strings.Contains(r.stderr, "workers do not start") {
 		t.Errorf("the end of the workers' log is not shown:\n%s", r.stderr)

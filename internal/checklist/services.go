@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"regexp"
 	"slices"
@@ -66,6 +67,9 @@ func (t *Target) onRelease(ctx context.Context, group, id string) error {
 			return t.notRunning(ctx, p)
 		}
 		runs, err := t.releaseOf(ctx, p.PID)
+		if errors.Is(err, fs.ErrNotExist) {
+			return t.notRunning(ctx, p) // it died between the two looks
+		}
 		if err != nil {
 			return err
 		}

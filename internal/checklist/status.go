@@ -3,8 +3,10 @@ package checklist
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strconv"
 	"strings"
 	"sync"
@@ -124,7 +126,8 @@ func (t *Target) ServiceStatus(ctx context.Context) ([]ProcessStatus, error) {
 		for _, p := range procs {
 			ps := ProcessStatus{Name: p.FullName(), State: p.State, PID: p.PID}
 			if p.PID != 0 {
-				if ps.Release, err = t.releaseOf(ctx, p.PID); err != nil {
+				ps.Release, err = t.releaseOf(ctx, p.PID)
+				if err != nil && !errors.Is(err, fs.ErrNotExist) {
 					return all, err
 				}
 			}
