@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/goldfinch-etf/etf-deploy/internal/alembic"
 	"github.com/goldfinch-etf/etf-deploy/internal/host"
 	"github.com/goldfinch-etf/etf-deploy/internal/release"
 	"github.com/goldfinch-etf/etf-deploy/internal/step"
@@ -129,7 +128,7 @@ func (t *Target) planMigrationsOf(ctx context.Context, p *Plan, mirror, tree str
 		}
 	}
 	if python == "" {
-		names, err := t.Host.List(ctx, path.Join(tree, t.Config.Source.Subdir, "alembic", "versions"))
+		names, err := t.Host.List(ctx, path.Join(t.Config.WorkDir(tree), "alembic", "versions"))
 		if err != nil {
 			return err
 		}
@@ -141,10 +140,7 @@ func (t *Target) planMigrationsOf(ctx context.Context, p *Plan, mirror, tree str
 		p.Notes = append(p.Notes, fmt.Sprintf("the database is at %s; which of the migrations are pending is known once a release is installed, or with -sql", orNone(head)))
 		return nil
 	}
-	a := alembic.New(t.Host, alembic.Options{
-		Python: python, Dir: path.Join(tree, t.Config.Source.Subdir), Env: t.migrationEnv(),
-		LockTimeout: t.Config.Database.LockTimeout, StatementTimeout: t.Config.Database.StatementTimeout,
-	})
+	a := t.alembicAt(python, t.Config.WorkDir(tree))
 	heads, err := a.Heads(ctx)
 	if err != nil {
 		return err
@@ -174,7 +170,7 @@ func (t *Target) scratchPython(ctx context.Context, tree string) (string, error)
 	python := path.Join(venv, "bin", "python")
 	for _, argv := range [][]string{
 		{t.Config.Python.Interpreter, "-m", "venv", venv},
-		{python, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "-r", path.Join(tree, t.Config.Source.Subdir, t.Config.Python.Requirements)},
+		{python, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "-r", path.Join(t.Config.WorkDir(tree), t.Config.Python.Requirements)},
 	} {
 		if _, err := t.Host.Run(ctx, host.Command{Argv: argv, Env: t.pipEnv(), Timeout: t.Config.Python.Timeout}); err != nil {
 			return "", fmt.Errorf("preparing to show the SQL: %w", err)

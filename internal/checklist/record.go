@@ -33,11 +33,7 @@ func (changelogStep) String() string { return "docs:changelog" }
 
 func (s changelogStep) Run(ctx context.Context, r *step.Run) error {
 	t := s.t
-	rel, before, err := t.lastTwo(ctx, r.Operation)
-	if err != nil {
-		return err
-	}
-	commits, err := t.commits(ctx, t.mirrorDir(), before, rel.Commit)
+	rel, commits, err := t.news(ctx, r.Operation)
 	if err != nil {
 		return err
 	}
@@ -62,6 +58,16 @@ func bullets(lines []string) string {
 		return "- no new commits\n"
 	}
 	return "- " + strings.Join(lines, "\n- ") + "\n"
+}
+
+// news is the live release and the commits that came with it.
+func (t *Target) news(ctx context.Context, op *step.Operation) (release.Release, []string, error) {
+	rel, before, err := t.lastTwo(ctx, op)
+	if err != nil {
+		return rel, nil, err
+	}
+	commits, err := t.commits(ctx, t.mirrorDir(), before, rel.Commit)
+	return rel, commits, err
 }
 
 // lastTwo is the live release and the commit that was live before it.
@@ -114,11 +120,7 @@ func (notesStep) String() string { return "docs:notes" }
 
 func (s notesStep) Run(ctx context.Context, r *step.Run) error {
 	t := s.t
-	rel, before, err := t.lastTwo(ctx, r.Operation)
-	if err != nil {
-		return err
-	}
-	commits, err := t.commits(ctx, t.mirrorDir(), before, rel.Commit)
+	rel, commits, err := t.news(ctx, r.Operation)
 	if err != nil {
 		return err
 	}

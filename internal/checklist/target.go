@@ -65,7 +65,7 @@ func (t *Target) mirrorDir() string          { return path.Join(t.Config.Root, "
 
 // backend is the folder of a release in which the service's code lies.
 func (t *Target) backend(id string) string {
-	return path.Join(t.Releases.Dir(id), t.Config.Source.Subdir)
+	return t.Config.WorkDir(t.Releases.Dir(id))
 }
 
 func (t *Target) venvPython(id string) string {
@@ -114,10 +114,16 @@ func (t *Target) databaseURL() (postgres.URL, error) {
 
 // alembic speaks to the migrations of a release as the owning role.
 func (t *Target) alembic(id string) *alembic.Client {
+	return t.alembicAt(t.venvPython(id), t.backend(id))
+}
+
+// alembicAt does so for the migrations in dir, by any environment that has
+// what they need.
+func (t *Target) alembicAt(python, dir string) *alembic.Client {
 	db := t.Config.Database
 	return alembic.New(t.Host, alembic.Options{
-		Python:           t.venvPython(id),
-		Dir:              t.backend(id),
+		Python:           python,
+		Dir:              dir,
 		Env:              t.migrationEnv(),
 		LockTimeout:      db.LockTimeout,
 		StatementTimeout: db.StatementTimeout,
