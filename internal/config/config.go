@@ -47,6 +47,7 @@ type Config struct {
 	Monitoring     Monitoring `yaml:"monitoring"`
 	Contacts       Contacts   `yaml:"contacts"`
 	Window         Window     `yaml:"window"`
+	Operation      Operation  `yaml:"operation"`
 	Backup         Backup     `yaml:"backup"`
 	Retention      Retention  `yaml:"retention"`
 }
@@ -158,6 +159,21 @@ type Contact struct {
 	Chat  string `yaml:"chat"`
 }
 
+// Operation is how the lease on the target is kept, and what happens when an
+// interrupted operation is found.
+type Operation struct {
+	Expiry      time.Duration `yaml:"expiry"`      // of a lease whose holder is not heard of
+	Parked      time.Duration `yaml:"parked"`      // of a lease between two stages of one operation
+	Interrupted string        `yaml:"interrupted"` // what a pipeline does: "stop", "resume" or "undo"
+}
+
+// Values of Operation.Interrupted.
+const (
+	InterruptedStop   = "stop"   // say what was found, and end
+	InterruptedResume = "resume" // go on with it
+	InterruptedUndo   = "undo"   // take the service back
+)
+
 // Backup is how backups are proven, and when they run outside deployments.
 type Backup struct {
 	Verify   string      `yaml:"verify"`   // "contents" or "restore"
@@ -210,6 +226,7 @@ func defaults() Config {
 			BackupAge: 26 * time.Hour, LongestTask: 2 * time.Minute},
 		Timeouts:  Timeouts{Connect: 5 * time.Second, Check: time.Minute, Verify: 2 * time.Minute},
 		Window:    Window{Maximum: 2 * time.Hour, CutOver: 15 * time.Minute, Enforce: true},
+		Operation: Operation{Expiry: time.Minute, Parked: 2 * time.Hour, Interrupted: InterruptedStop},
 		Backup:    Backup{Verify: VerifyContents},
 		Retention: Retention{Releases: 5, Backups: 10},
 	}

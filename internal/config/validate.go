@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 func (v *validator) config(c *Config) {
@@ -21,6 +22,7 @@ func (v *validator) config(c *Config) {
 	v.thresholds(c)
 	v.contacts(c.Contacts)
 	v.window(c.Window)
+	v.operation(c.Operation)
 	v.backup(c)
 }
 
@@ -197,6 +199,19 @@ func (v *validator) window(w Window) {
 			v.fault("window.cut_over", "%s does not fit into window.%s, %s", w.CutOver, o.key, o.Span)
 		}
 	}
+}
+
+// minimumExpiry leaves a holder's heartbeat, a sixth of it, time to be written
+// on a slow disk.
+const minimumExpiry = 3 * time.Second
+
+func (v *validator) operation(o Operation) {
+	v.positive("operation.expiry", o.Expiry)
+	if o.Expiry > 0 && o.Expiry < minimumExpiry {
+		v.fault("operation.expiry", "%s is too short for a heartbeat; write %s or more", o.Expiry, minimumExpiry)
+	}
+	v.positive("operation.parked", o.Parked)
+	v.oneOf("operation.interrupted", o.Interrupted, InterruptedStop, InterruptedResume, InterruptedUndo)
 }
 
 func (v *validator) backup(c *Config) {
