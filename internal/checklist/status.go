@@ -137,17 +137,6 @@ func (t *Target) ServiceStatus(ctx context.Context) ([]ProcessStatus, error) {
 	return all, nil
 }
 
-// outcome is how an operation ended, or whether it runs or was interrupted.
-func (t *Target) outcome(ctx context.Context, log journal.Log) string {
-	if o := log.Outcome(); o != "" {
-		return o
-	}
-	if host.Alive(ctx, t.Host, log.Owner()) {
-		return "running"
-	}
-	return "interrupted"
-}
-
 // next is the one command to run.
 func (s *Status) next() string {
 	switch {
