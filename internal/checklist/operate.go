@@ -42,6 +42,8 @@ func (t *Target) Operate(ctx context.Context, kind string, o Options) (*step.Ope
 		return nil, err
 	}
 	defer t.releaseLease(held)
+	ctx, stop := held.Keep(ctx)
+	defer stop()
 	if err := t.settleEarlier(ctx, o.Force); err != nil {
 		return nil, err
 	}
@@ -127,13 +129,12 @@ func serviceTouched(log journal.Log, agenda Agenda) bool {
 
 // takeLease takes the lease on the target for an operation.
 func (t *Target) takeLease(ctx context.Context, id, purpose string) (*lease.Lease, error) {
-	self, err := t.Host.Process(ctx, os.Getpid())
-	if err != nil {
-		return nil, err
-	}
-	return lease.Take(ctx, t.Host, t.opsDir(), lease.Holder{
-		Operation: id, Purpose: purpose, By: Whoami(), Process: self, Run: runURL(),
-	}, t.Now())
+	held, _, err := lease.Take(ctx, t.Host, t.opsDir(), lease.Request{
+		Operation: id, Purpose: purpose, By: Whoami(), Run: runURL(),
+		Expiry: t.Config.Operation.Expiry, Now: t.Now,
+		Warn: func(text string) { t.Observer.Log("lease", text) },
+	})
+	return held, err
 }
 
 // releaseLease frees the lease. That it was taken over meanwhile is no fault;
@@ -141,7 +142,7 @@ func (t *Target) takeLease(ctx context.Context, id, purpose string) (*lease.Leas
 func (t *Target) releaseLease(held *lease.Lease) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	if err := held.Release(ctx, t.Now()); err != nil && !errors.Is(err, lease.ErrHeld) {
+	if err := held.Release(ctx); err != nil && !errors.Is(err, lease.ErrHeld) {
 		t.Observer.Log("lease", err.Error())
 	}
 }

@@ -113,6 +113,8 @@ func (t *Target) Resume(ctx context.Context, undo bool) (*step.Operation, error)
 		return nil, err
 	}
 	defer t.releaseLease(held)
+	ctx, stop := held.Keep(ctx)
+	defer stop()
 	// It may have ended while we waited for the lease.
 	if log, err = journal.Read(ctx, t.Host, log.Path); err != nil {
 		return nil, err
