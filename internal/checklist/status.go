@@ -73,7 +73,7 @@ func (t *Target) Status(ctx context.Context) *Status {
 	look("processes", func() (err error) { s.Processes, err = t.ServiceStatus(ctx); return err })
 	look("lease", func() error {
 		holder, err := lease.Show(ctx, t.Host, t.opsDir())
-		if holder != nil && holder.Released == nil && host.Alive(ctx, t.Host, holder.Process) {
+		if state := holder.State(ctx, t.Now()); state == lease.Held || state == lease.Parked {
 			s.Lease = holder
 		}
 		return err
