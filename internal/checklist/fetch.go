@@ -61,6 +61,14 @@ func (s fetchStep) Run(ctx context.Context, r *step.Run) error {
 	if err != nil {
 		return err
 	}
+	var noted release.Release
+	if ok, err := r.Operation.Fact(factRelease, &noted); err != nil {
+		return err
+	} else if ok && noted.Commit == commit {
+		// An earlier stage's, which may have been activated meanwhile.
+		r.Say("%s %s: the release of this operation, %s", s.ref, commit[:8], noted.ID)
+		return r.Fault(ctx, "during")
+	}
 	for _, known := range all {
 		if known.Commit == commit && (known.State == release.Fetched || known.State == release.Installed) {
 			r.Say("%s %s: %s already as %s", s.ref, commit[:8], known.State, known.ID)

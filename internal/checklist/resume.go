@@ -164,7 +164,7 @@ func (t *Target) parkedForOthers(ctx context.Context) error {
 		return err
 	}
 	if state := holder.State(ctx, t.Now()); state == lease.Parked && !mine(*holder) {
-		return fmt.Errorf("%w; if nobody will, `lease:release` frees it", &lease.HeldError{Holder: *holder, State: state})
+		return &lease.HeldError{Holder: *holder, State: state}
 	}
 	return nil
 }

@@ -171,7 +171,8 @@ func (held *heldLease) join(log journal.Log, kind string, o Options) (*step.Oper
 		return nil, err
 	}
 	steps := t.stageSteps(kind, o)
-	if !log.Parked() && !interruptedIn(log, steps) {
+	aside := kind == "release:fetch" || kind == "release:install" // nothing running is touched
+	if !aside && !onlyInterruptedIn(log, steps) {
 		return nil, fmt.Errorf("%w: %s", ErrInterruptedBefore, describeUnfinished(log, t.staged(o)))
 	}
 	op, err := held.takeUp(ctx, log, kind)
@@ -192,9 +193,9 @@ func (held *heldLease) join(log journal.Log, kind string, o Options) (*step.Oper
 	return op, err
 }
 
-// interruptedIn reports whether the step that an operation was interrupted in
-// is one of these, and it was on its way forward.
-func interruptedIn(log journal.Log, steps []step.Step) bool {
+// onlyInterruptedIn reports whether an operation is on its way forward and no
+// other step than one of these was interrupted.
+func onlyInterruptedIn(log journal.Log, steps []step.Step) bool {
 	if log.TakenBack() {
 		return false
 	}
