@@ -144,7 +144,7 @@ func (s migrateStep) Run(ctx context.Context, r *step.Run) error {
 		return err
 	}
 	out := &lineWriter{each: func(line string) { r.Progress(0, 0, line) }}
-	if err := t.alembic(rel.ID).Upgrade(ctx, "head", out); err != nil {
+	if err := t.migrator(r, rel.ID).Upgrade(ctx, "head", out); err != nil {
 		return err
 	}
 	after, err := t.databaseHead(ctx)
