@@ -86,9 +86,19 @@ func describeUnfinished(log journal.Log, agenda Agenda) string {
 	return fmt.Sprintf("%s: `resume` goes on with %s; `resume -undo` takes the service back to the release before", text, join(stepsLeft(log, agenda)))
 }
 
-// stepsLeft are the steps of an operation that are not done.
+// stepsLeft are the steps of an unfinished operation that are still to be done
+// or, where it goes back, to be taken back.
 func stepsLeft(log journal.Log, agenda Agenda) []string {
 	var left []string
+	if goesBack(log, agenda) {
+		for _, s := range slices.Backward(step.Flat(agenda.Steps)) {
+			state, _ := log.Step(s.String())
+			if _, can := s.(step.Undoer); can && state.Touched() {
+				left = append(left, s.String())
+			}
+		}
+		return left
+	}
 	for _, s := range step.Flat(slices.Concat(agenda.Steps, agenda.Record)) {
 		if state, _ := log.Step(s.String()); state.Type != journal.Done && state.Type != journal.Skipped {
 			left = append(left, s.String())
