@@ -2,6 +2,7 @@ package checklist
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -94,24 +95,32 @@ func (held *heldLease) begin(ctx context.Context, id, kind string, o Options) (*
 	if err != nil {
 		return nil, err
 	}
+	options, err := json.Marshal(o)
+	if err != nil {
+		return nil, err
+	}
 	holder := held.Holder()
 	j, err := journal.Create(ctx, t.Host, t.journalDir(), journal.Header{
-		ID: id, Kind: kind, By: holder.By, Process: holder.Process, Run: holder.Run, Reason: o.Override, Token: holder.Token,
+		ID: id, Kind: kind, By: holder.By, Process: holder.Process, Run: holder.Run, Reason: o.Override, Token: holder.Token, Options: options,
 	}, t.Now)
 	if err != nil {
 		return nil, err
 	}
 	op := step.NewOperation(j, t.Observer, t.Now)
-	return op, errors.Join(op.Note(ctx, factOptions, o), op.Note(ctx, factConfig, keys))
+	return op, op.Note(ctx, factConfig, keys)
 }
 
-// factOptions are the Options that an operation was begun with.
+// factOptions are the Options of a later stage, where it chose the release.
 const factOptions = "options"
 
 // agendaOf is what an operation set out to do, for whoever goes on with it.
 func (t *Target) agendaOf(log journal.Log) (Agenda, error) {
-	var o Options
-	if _, err := log.Fact(factOptions, &o); err != nil {
+	o := Options{Ref: t.Config.Source.Ref}
+	chosen, err := log.Fact(factOptions, &o)
+	if given := log.Header().Options; err == nil && !chosen && len(given) > 0 {
+		err = json.Unmarshal(given, &o)
+	}
+	if err != nil {
 		return Agenda{}, fmt.Errorf("reading the options of %s: %w", log.Header().ID, err)
 	}
 	agenda, err := t.agenda(log.Header().Kind, o)
