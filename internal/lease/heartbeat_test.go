@@ -234,6 +234,12 @@ func TestSignOfLifeAgain(t *testing.T) {
 	if kept.Err() != nil || l.Check(ctx) != nil || len(warned) > 0 {
 		t.Errorf("got %v, %v, %d more warnings", context.Cause(kept), l.Check(ctx), len(warned))
 	}
+	h.full.Store(true)
+	select {
+	case <-warned: // each time
+	case <-kept.Done():
+		t.Error("the second time there was no warning")
+	}
 	stop()
 }
 
@@ -280,6 +286,24 @@ func TestSignOfLifeDoesNotResurrect(t *testing.T) {
 			time.Sleep(600 * time.Millisecond)
 		}
 		stop()
+	}
+}
+
+// When stop has returned nothing is written any more.
+func TestStopWaits(t *testing.T) {
+	dir := t.TempDir()
+	h := &slowWrite{under: make(chan struct{}, 1)}
+	l, _, err := lease.Take(ctx, h, dir, brief(3*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, stop := l.Keep(ctx)
+	<-h.under
+	stop()
+	before := show(t, dir)
+	time.Sleep(400 * time.Millisecond)
+	if after := show(t, dir); !after.Heartbeat.Equal(before.Heartbeat) {
+		t.Errorf("after the stop a sign of life came, of %s", after.Heartbeat)
 	}
 }
 
