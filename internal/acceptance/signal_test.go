@@ -86,7 +86,7 @@ func sigkillDuringDump(t *testing.T, s *stack) {
 	before := s.serves(t)
 	s.interrupted(t, "backup:create", syscall.SIGKILL)
 	st := s.status(t)
-	if st.Operation.Outcome != "interrupted" || st.Next != "resume -undo" {
+	if st.Operation.Outcome != "interrupted" || !strings.HasPrefix(st.Next, "resume") {
 		t.Errorf("status does not see it: %+v", st)
 	}
 	if r := s.mage(t, 1, "deploy"); !strings.Contains(r.stderr, "resume -undo") || !strings.Contains(r.stderr, "backup:create") {
