@@ -92,7 +92,6 @@ func sigkillDuringDump(t *testing.T, s *stack) {
 	if r := s.mage(t, 1, "deploy"); !strings.Contains(r.stderr, "resume -undo") || !strings.Contains(r.stderr, "backup:create") {
 		t.Errorf("deploy does not say what it found:\n%s", r.stderr)
 	}
-	s.mage(t, 2, "resume")
 	s.mage(t, 0, "resume", "-undo")
 	s.servesAgain(t, before)
 	s.noPartialBackup(t)

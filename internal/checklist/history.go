@@ -5,9 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/goldfinch-etf/etf-deploy/internal/host"
 	"github.com/goldfinch-etf/etf-deploy/internal/journal"
-	"github.com/goldfinch-etf/etf-deploy/internal/step"
 )
 
 // A HistoryEntry is one operation in the list of `history`.
@@ -17,7 +15,7 @@ type HistoryEntry struct {
 	By       string              `json:"by"`
 	Began    time.Time           `json:"began"`
 	Duration time.Duration       `json:"duration"` // nanoseconds, to the last record
-	Outcome  string              `json:"outcome"`  // of journal, or running, interrupted
+	Outcome  string              `json:"outcome"`  // of journal, or running, parked, interrupted
 	Text     string              `json:"text,omitempty"`
 	Achieved bool                `json:"achieved"` // all that would be taken back together was done
 	Steps    []journal.StepState `json:"steps"`
@@ -33,7 +31,7 @@ type HistoryEntry struct {
 
 // unfinished reports whether somebody has to do something about it.
 func (e *HistoryEntry) unfinished() bool {
-	return e.Outcome == "interrupted" || e.Outcome == "running" || e.Outcome == journal.Stuck
+	return slices.Contains([]string{interrupted, running, parked, journal.Stuck}, e.Outcome)
 }
 
 // History lists the operations on the target, newest first. Journals that
@@ -48,7 +46,7 @@ func (t *Target) History(ctx context.Context) ([]HistoryEntry, error) {
 }
 
 func (t *Target) historyEntry(ctx context.Context, log journal.Log) HistoryEntry {
-	agenda, agendaErr := t.agenda(log.Header().Kind, Options{})
+	agenda, agendaErr := t.agendaOf(log)
 	e := HistoryEntry{
 		ID: log.Header().ID, Kind: log.Header().Kind, By: log.Header().By, Began: log.Began(),
 		Duration: log.Last().Time.Sub(log.Began()), Outcome: t.outcome(ctx, log), Text: log.Last().Text, Steps: log.Steps(),
@@ -62,46 +60,10 @@ func (t *Target) historyEntry(ctx context.Context, log journal.Log) HistoryEntry
 		if s.Type == journal.Start || s.Type == journal.UndoStart {
 			e.OpenSteps = append(e.OpenSteps, s.Name)
 		}
-		e.Undoing = e.Undoing || !e.Achieved && slices.Contains([]journal.Type{journal.Failed, journal.UndoStart, journal.Undone, journal.UndoFailed}, s.Type)
 	}
 	if agendaErr == nil {
-		e.Touched, e.Left = serviceTouched(log, agenda), stepsLeft(e, agenda)
+		e.Undoing = !e.Achieved && goesBack(log, agenda)
+		e.Touched, e.Left = serviceTouched(log, agenda), stepsLeft(log, agenda)
 	}
 	return e
-}
-
-// stepsLeft lists the steps of an unfinished operation that are still to be done
-// or, where it goes back, those still to be taken back, in their order.
-func stepsLeft(e HistoryEntry, agenda Agenda) []string {
-	states := map[string]journal.StepState{}
-	for _, s := range e.Steps {
-		states[s.Name] = s
-	}
-	var names []string
-	if e.Undoing {
-		for _, s := range slices.Backward(step.Flat(agenda.Steps)) {
-			_, can := s.(step.Undoer)
-			if can && states[s.String()].Touched() {
-				names = append(names, s.String())
-			}
-		}
-		return names
-	}
-	for _, s := range step.Flat(slices.Concat(agenda.Steps, agenda.Record)) {
-		if t := states[s.String()].Type; t != journal.Done && t != journal.Skipped {
-			names = append(names, s.String())
-		}
-	}
-	return names
-}
-
-// outcome is how an operation ended, or whether it runs or was interrupted.
-func (t *Target) outcome(ctx context.Context, log journal.Log) string {
-	if o := log.Outcome(); o != "" {
-		return o
-	}
-	if host.Alive(ctx, t.Host, log.Owner()) {
-		return "running"
-	}
-	return "interrupted"
 }

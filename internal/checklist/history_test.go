@@ -10,6 +10,7 @@ import (
 
 	"github.com/goldfinch-etf/etf-deploy/internal/host"
 	"github.com/goldfinch-etf/etf-deploy/internal/journal"
+	"github.com/goldfinch-etf/etf-deploy/internal/lease"
 )
 
 // gone is a process that has ended.
@@ -89,9 +90,12 @@ func TestHistoryOfAnUnfinishedOperation(t *testing.T) {
 
 func TestHistoryOfARunningAndAnEndedOperation(t *testing.T) {
 	target := filed(t)
+	const runs = "20261123T130000Z-deploy-bbbbbb"
+	_, _, err := lease.Take(t.Context(), target.Host, target.opsDir(), lease.Request{Operation: runs, Purpose: "deploy"})
+	must(t, err)
 	self, err := target.Host.Process(t.Context(), os.Getpid())
 	must(t, err)
-	target.journaled(t, "20261123T130000Z-deploy-bbbbbb", "deploy", self, rec(journal.Start, "release:fetch"))
+	target.journaled(t, runs, "deploy", self, rec(journal.Start, "release:fetch"))
 	target.journaled(t, operation, "deploy", gone(t), append(done("release:fetch"), journal.Record{Type: journal.End, Outcome: journal.Unchanged, Text: "why"})...)
 	entries, err := target.History(t.Context())
 	if err != nil || len(entries) != 2 {

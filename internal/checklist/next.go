@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/journal"
+	"github.com/goldfinch-etf/etf-deploy/internal/lease"
 )
 
 // next is the one command to run, the most urgent first: its name, and behind
@@ -18,15 +19,13 @@ func (s *Status) next() string {
 	unseen := s.missing("releases", "database", "processes", "operations")
 	if op := s.Operation; op != nil && op.unfinished() {
 		text := op.next()
-		if unseen && op.Outcome != "running" {
+		if unseen && op.Outcome != running {
 			text += "; before that, what could not be looked at has to answer"
 		}
 		return text
 	}
 	switch {
-	case s.LeaseState == leaseParked && s.Operation != nil:
-		return nextStage(s.Operation)
-	case s.LeaseState == leaseHeld && s.Lease != nil:
+	case s.LeaseState == lease.Held && s.Lease != nil:
 		return "nothing now: " + s.Lease.String()
 	case unseen:
 		return "pre:connections: what status could not look at is named above"
@@ -86,7 +85,9 @@ func (s *Status) missing(what ...string) bool {
 // next is what an unfinished operation wants.
 func (e *HistoryEntry) next() string {
 	switch {
-	case e.Outcome == "running":
+	case e.Outcome == parked && len(e.Left) > 0:
+		return fmt.Sprintf("%s: the next stage of %s%s; `resume` does all of them, `resume -undo` goes back to the release before", e.Left[0], e.ID, listed(", left are ", e.Left))
+	case e.Outcome == running:
 		text := fmt.Sprintf("nothing now: wait until %s of %s has ended", e.ID, e.By)
 		if len(e.OpenSteps) > 0 {
 			text += ", it is at " + join(e.OpenSteps)
@@ -102,18 +103,6 @@ func (e *HistoryEntry) next() string {
 		return fmt.Sprintf("resume: goes on with %s%s; or `resume -undo`: back to the release before", e.ID, listed("; left are ", e.Left))
 	}
 	return fmt.Sprintf("resume: goes on with %s, which has not touched the service%s; or `resume -undo`: tidies up, as the next deploy does", e.ID, listed("; left are ", e.Left))
-}
-
-// stages are the targets of a deployment by hand, in their order.
-var stages = []string{"release:fetch", "release:install", "services:stop", "backup:create", "release:migrate", "release:activate", "services:start", "docs:notes"}
-
-// nextStage is the stage behind the one that ended last.
-func nextStage(last *HistoryEntry) string {
-	i := slices.Index(stages, last.Kind)
-	if i < 0 || i == len(stages)-1 || last.Outcome != journal.Succeeded {
-		return fmt.Sprintf("the next stage: the lease is kept since %s (%s, %s)", last.ID, last.Kind, last.Outcome)
-	}
-	return fmt.Sprintf("%s: the next stage after %s, for which the lease is kept", stages[i+1], last.ID)
 }
 
 // listed names the first few of many steps.

@@ -14,7 +14,7 @@ import (
 // calmStatus is that of a service that runs as it should.
 func calmStatus() *Status {
 	return &Status{
-		Live: &release.Release{ID: liveID, Head: "0003"}, Database: "0003", LeaseState: leaseFree,
+		Live: &release.Release{ID: liveID, Head: "0003"}, Database: "0003", LeaseState: lease.Free,
 		Processes: []ProcessStatus{{"api:api_00", "RUNNING", 7, liveID}},
 		Operation: &HistoryEntry{ID: "op-1", Kind: "deploy", Outcome: journal.Succeeded, By: "eve@laptop"},
 	}
@@ -35,7 +35,9 @@ var worse = []struct {
 	{"a process stopped", func(s *Status) { s.Processes[0].State = "STOPPED" }, "services:start: api:api_00 is STOPPED", ""},
 	{"another schema", func(s *Status) { s.Database = "0002" }, "deploy: the database is at 0002", "0003"},
 	{"no database seen", func(s *Status) { s.Unseen = append(s.Unseen, "database: not reachable") }, "pre:connections: what status could not look at", ""},
-	{"parked", func(s *Status) { s.LeaseState = leaseParked; s.Operation.Kind = "backup:create" }, "release:migrate: the next stage after op-1", ""},
+	{"parked", func(s *Status) {
+		s.LeaseState, s.Operation.Outcome, s.Operation.Left = lease.Parked, parked, []string{"release:migrate", "release:activate"}
+	}, "release:migrate: the next stage of op-1, left are release:migrate, release:activate; `resume`", ""},
 	{"running", func(s *Status) {
 		s.Operation.Outcome, s.Operation.OpenSteps = "running", []string{"backup:create"}
 	}, "nothing now: wait until op-1 of eve@laptop has ended, it is at backup:create", ""},
@@ -67,7 +69,7 @@ func TestNext(t *testing.T) {
 		t.Errorf("a process on another release: %s", got)
 	}
 	s = calmStatus()
-	s.LeaseState, s.Lease = leaseHeld, &lease.Holder{By: "bob@laptop", Purpose: "deploy", Since: time.Now()}
+	s.LeaseState, s.Lease = lease.Held, &lease.Holder{By: "bob@laptop", Purpose: "deploy", Since: time.Now()}
 	if got := s.next(); !strings.HasPrefix(got, "nothing now: bob@laptop holds it") {
 		t.Errorf("held before the journal is there: %s", got)
 	}
@@ -101,18 +103,5 @@ func TestCommandInNext(t *testing.T) {
 		if got := commandIn(next); got != want {
 			t.Errorf("%s: got %q, want %q", next, got, want)
 		}
-	}
-}
-
-func TestNextStage(t *testing.T) {
-	for kind, want := range map[string]string{
-		"release:install": "services:stop: ", "release:activate": "services:start: ", "docs:notes": "the next stage: ", "deploy": "the next stage: ",
-	} {
-		if got := nextStage(&HistoryEntry{ID: "op", Kind: kind, Outcome: journal.Succeeded}); !strings.HasPrefix(got, want) {
-			t.Errorf("%s: %s", kind, got)
-		}
-	}
-	if got := nextStage(&HistoryEntry{Kind: "backup:create", Outcome: journal.Unchanged}); !strings.HasPrefix(got, "the next stage: ") {
-		t.Errorf("behind a stage that failed: %s", got)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"path"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -49,6 +48,9 @@ func (s changelogStep) Run(ctx context.Context, r *step.Run) error {
 		return nil
 	}
 	entry := title + "\n" + heading + "\n" + bullets(commits) + rest
+	if err := r.Fault(ctx, "during"); err != nil {
+		return err
+	}
 	r.Say("%d commits in %s", len(commits), t.ChangelogFile())
 	return t.Host.WriteFile(ctx, t.ChangelogFile(), []byte(entry), 0o644)
 }
@@ -143,6 +145,9 @@ func (s notesStep) Run(ctx context.Context, r *step.Run) error {
 	if err := t.Host.Mkdir(ctx, path.Dir(file), 0o755); err != nil {
 		return err
 	}
+	if err := r.Fault(ctx, "during"); err != nil {
+		return err
+	}
 	r.Say("%s", file)
 	return t.Host.WriteFile(ctx, file, []byte(text), 0o644)
 }
@@ -219,19 +224,35 @@ func (s cleanStep) Run(ctx context.Context, r *step.Run) error {
 	if live == nil {
 		return errors.New("no release is live")
 	}
-	expired := release.Expired(all, live.ID, t.Config.Retention.Releases)
+	open, err := t.unfinished(ctx) // this operation among them
+	if err != nil {
+		return err
+	}
+	needed, err := neededBy(open)
+	if err != nil {
+		return err
+	}
+	expired := release.Expired(all, live.ID, t.Config.Retention.Releases, needed.Releases...)
 	for _, old := range expired {
 		if err := t.Releases.Remove(ctx, old.ID); err != nil {
 			return err
 		}
 	}
+	if err := r.Fault(ctx, "during"); err != nil {
+		return err
+	}
 	if err := t.removePartialBackups(ctx); err != nil {
 		return err
 	}
-	backups, err := t.expiredBackups(ctx)
+	manifests, err := t.Backups(ctx)
 	if err != nil {
 		return err
 	}
+	remaining, err := t.Releases.All(ctx)
+	if err != nil {
+		return err
+	}
+	backups := spentBackups(manifests, remaining, t.Config.Retention.Backups, needed.Backups)
 	for _, id := range backups {
 		if err := t.Host.Remove(ctx, t.backupDir(id)); err != nil {
 			return err
@@ -256,25 +277,4 @@ func (t *Target) removePartialBackups(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// expiredBackups are those beyond retention that no kept release needs to go
-// back by.
-func (t *Target) expiredBackups(ctx context.Context) ([]string, error) {
-	all, err := t.Backups(ctx)
-	if err != nil {
-		return nil, err
-	}
-	releases, err := t.Releases.All(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var expired []string
-	for i, m := range all {
-		needed := slices.ContainsFunc(releases, func(r release.Release) bool { return r.Backup == m.ID })
-		if i >= t.Config.Retention.Backups && !needed {
-			expired = append(expired, m.ID)
-		}
-	}
-	return expired, nil
 }

@@ -27,7 +27,7 @@ type Status struct {
 	Database      string                  `json:"alembic_head"` // of the database
 	Processes     []ProcessStatus         `json:"processes"`
 	Lease         *lease.Holder           `json:"lease,omitempty"`       // while it is not free
-	LeaseState    string                  `json:"lease_state,omitempty"` // empty: not seen
+	LeaseState    lease.State             `json:"lease_state,omitempty"` // empty: not seen
 	Operation     *HistoryEntry           `json:"operation,omitempty"`   // the last one, or one that is not finished
 	Paused        string                  `json:"paused,omitempty"`      // who paused updates, since when and why, in one line
 	Pause         *cache.Pause            `json:"pause,omitempty"`       // the same in its parts

@@ -17,6 +17,7 @@ import (
 	"github.com/goldfinch-etf/etf-deploy/internal/cache"
 	"github.com/goldfinch-etf/etf-deploy/internal/host"
 	"github.com/goldfinch-etf/etf-deploy/internal/journal"
+	"github.com/goldfinch-etf/etf-deploy/internal/lease"
 	"github.com/goldfinch-etf/etf-deploy/internal/testserver"
 )
 
@@ -76,7 +77,7 @@ func TestStatusOfServersThatDoNotAnswer(t *testing.T) {
 			if !slices.Equal(unseen, []string{"alerts", "database", "kept databases", "pause flag", "processes"}) {
 				t.Errorf("not seen: %q", s.Unseen)
 			}
-			if s.Live == nil || s.Live.ID != liveID || s.Activated.By != "eve@laptop" || s.Operation == nil || s.GoodBackup == nil || s.LeaseState != leaseFree || s.Database != unknownHead {
+			if s.Live == nil || s.Live.ID != liveID || s.Activated.By != "eve@laptop" || s.Operation == nil || s.GoodBackup == nil || s.LeaseState != lease.Free || s.Database != unknownHead {
 				t.Errorf("the rest: %+v", s)
 			}
 			text := asText(t, s)

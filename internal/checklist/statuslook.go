@@ -61,30 +61,14 @@ func (t *Target) seeAlerts(ctx context.Context) (func(*Status), error) {
 	return func(s *Status) { s.Alerts = all }, err
 }
 
-// States of the lease.
-const (
-	leaseFree   = "free"
-	leaseHeld   = "held"
-	leaseParked = "parked" // between two stages of one operation
-	leaseDead   = "dead"   // its process is gone
-)
-
-// seeLease is all that status knows of package lease.
 func (t *Target) seeLease(ctx context.Context) (func(*Status), error) {
-	holder, err := lease.Show(ctx, t.Host, t.opsDir())
+	l, err := t.Lease(ctx)
 	if err != nil {
 		return nil, err
 	}
-	state := leaseFree
-	if holder != nil && holder.Released == nil {
-		state = leaseDead
-		if host.Alive(ctx, t.Host, holder.Process) {
-			state = leaseHeld
-		}
-	}
 	return func(s *Status) {
-		if s.LeaseState = state; state != leaseFree {
-			s.Lease = holder
+		if s.LeaseState = l.State; l.State != lease.Free {
+			s.Lease = l.Holder
 		}
 	}, nil
 }

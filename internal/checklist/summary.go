@@ -37,7 +37,11 @@ func (t *Target) Summary(w io.Writer, op *step.Operation) error {
 	if state, ok := log.Step(notesStep{}.String()); ok && state.Type == journal.Done {
 		fmt.Fprintf(w, "notes            %s\n", t.NotesFile(op.ID()))
 	}
-	fmt.Fprintf(w, "outcome          %s\n", log.Outcome())
+	outcome := log.Outcome()
+	if log.Parked() {
+		outcome = "parked until its next stage"
+	}
+	fmt.Fprintf(w, "outcome          %s\n", outcome)
 	return nil
 }
 
