@@ -43,7 +43,7 @@ var worse = []struct {
 	}, "nothing now: wait until op-1 of eve@laptop has ended, it is at backup:create", ""},
 	{"stuck", func(s *Status) {
 		s.Operation.Outcome, s.Operation.Text, s.Operation.Left = journal.Stuck, "server gone", []string{"services:stop"}
-	}, "resume -undo: tries the undo of op-1 again", "(server gone); to take back: services:stop; then `contacts`"},
+	}, "resume -undo: tries the undo of op-1 again", "(server gone); to take back: services:stop; then `contacts`; before that, what could not be looked at has to answer"},
 	{"interrupted", func(s *Status) {
 		s.Operation.Outcome, s.Operation.Touched, s.Operation.Left = "interrupted", true, []string{"a", "b"}
 	}, "resume: goes on with op-1; left are a, b; or `resume -undo`: back to the release before", ""},
@@ -91,6 +91,17 @@ func TestNextOfAnInterruptedOperation(t *testing.T) {
 		e.ID, e.Outcome = "op", "interrupted"
 		if got := e.next(); !strings.HasPrefix(got, want) {
 			t.Errorf("got %s\nwant %s", got, want)
+		}
+	}
+}
+
+func TestCommandInNext(t *testing.T) {
+	for next, want := range map[string]string{
+		"services:start: api:api_00 is STOPPED": "services:start", "resume -undo: tries": "resume -undo", "resume: goes on": "resume", "deploy: no": "deploy",
+		"nothing: all well": "", "nothing now: wait": "", "nothing, but updates are paused: delete": "", "mend this, then `status` again: x": "", "the next stage: y": "",
+	} {
+		if got := commandIn(next); got != want {
+			t.Errorf("%s: got %q, want %q", next, got, want)
 		}
 	}
 }
