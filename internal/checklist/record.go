@@ -246,7 +246,7 @@ func (s cleanStep) Run(ctx context.Context, r *step.Run) error {
 	}
 	manifests, err := t.Backups(ctx)
 	if err != nil {
-		return err
+		r.Log("left alone: %v", err)
 	}
 	remaining, err := t.Releases.All(ctx)
 	if err != nil {

@@ -44,7 +44,7 @@ func spentBackups(all []*Manifest, remaining []release.Release, keep int, needed
 		if proven {
 			good++
 		}
-		wanted := slices.Contains(needed, m.ID) || slices.ContainsFunc(remaining, func(r release.Release) bool { return r.Backup == m.ID })
+		wanted := m.Keep || slices.Contains(needed, m.ID) || slices.ContainsFunc(remaining, func(r release.Release) bool { return r.Backup == m.ID })
 		if !wanted && (proven && good > max(keep, 1) || !proven && good > 0) {
 			spent = append(spent, m.ID)
 		}

@@ -31,10 +31,11 @@ func TestSpentBackups(t *testing.T) {
 		"an unproven one is no good":   {"aBCD", 2, "", "", "D"},
 		"an unproven one behind":       {"AbC", 2, "", "", "b"},
 		"an unproven one that is used": {"AbC", 2, "b", "", ""},
+		"one that is to be kept":       {"ABKD", 2, "", "", "D"},
 	} {
 		var all []*Manifest
 		for _, id := range strings.Split(test.backups, "") {
-			m := &Manifest{ID: id}
+			m := &Manifest{ID: id, Keep: id == "K"}
 			if now := time.Now(); id == strings.ToUpper(id) {
 				m.Proof.Contents = &now
 			}

@@ -74,15 +74,12 @@ func (t *Target) seeLease(ctx context.Context) (func(*Status), error) {
 }
 
 func (t *Target) seeOperations(ctx context.Context) (func(*Status), error) {
-	history, err := t.History(ctx)
+	history, err := t.historyUntil(ctx, wholeDeployment)
 	var last *HistoryEntry
 	for i := range history {
 		// An unfinished one matters more than the papers written since.
 		if last == nil || history[i].unfinished() && !last.unfinished() {
 			last = &history[i]
-		}
-		if history[i].Kind == "deploy" && history[i].Outcome == journal.Succeeded {
-			break
 		}
 	}
 	return func(s *Status) { s.Operation = last }, err
