@@ -28,7 +28,7 @@ func resumesForward(t *testing.T, s *stack) {
 	before := s.serves(t)
 	s.mage(t, 0, "sandbox:release", "feature")
 	s.killedAt(t, "release:migrate:during", "deploy")
-	says(t, s.mage(t, 0, "status").stdout, "interrupted", "release:migrate", "resume")
+	says(t, s.mage(t, 0, "status").stdout, "INTERRUPTED", "release:migrate", "resume")
 
 	restore := s.changed(t, "drain: 2m", "drain: 3m")
 	r := s.mage(t, 2, "resume")
