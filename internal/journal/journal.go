@@ -39,6 +39,7 @@ const (
 	Undone     Type = "undone"      // a step was taken back
 	UndoFailed Type = "undo-failed" // a step could not be taken back: a person is needed
 	HandOver   Type = "hand-over"   // another process goes on with this operation
+	Park       Type = "park"        // a stage is done; the next one comes in another process
 	Torn       Type = "torn"        // the line before this one was cut off by a crash
 	End        Type = "end"         // the operation is over
 )
@@ -76,6 +77,8 @@ type Record struct {
 	Key     string          `json:"key,omitempty"`     // Note
 	Value   json.RawMessage `json:"value,omitempty"`   // Note
 	Process *host.Process   `json:"process,omitempty"` // Child, HandOver
+	Token   int64           `json:"token,omitempty"`   // HandOver: of the lease by which it goes on
+	By      string          `json:"by,omitempty"`      // HandOver: user@machine
 	Outcome string          `json:"outcome,omitempty"` // End
 }
 

@@ -50,6 +50,41 @@ func (l Log) Owner() host.Process {
 	return owner
 }
 
+// Token is that of the lease under which the operation was last worked on.
+func (l Log) Token() int64 {
+	token := l.Header().Token
+	for _, r := range l.Records {
+		if r.Type == HandOver && r.Token != 0 {
+			token = r.Token
+		}
+	}
+	return token
+}
+
+// Parked reports whether the operation is between two stages.
+func (l Log) Parked() bool { return l.Last().Type == Park }
+
+// Before is the log as it was when a step last began: what the step knew.
+func (l Log) Before(name string) Log {
+	for i := len(l.Records) - 1; i >= 0; i-- {
+		if r := l.Records[i]; r.Type == Start && r.Step == name {
+			l.Records = l.Records[:i]
+			break
+		}
+	}
+	return l
+}
+
+// TakenBack reports whether taking the operation back has begun.
+func (l Log) TakenBack() bool {
+	for _, r := range l.Records {
+		if r.Type == UndoStart {
+			return true
+		}
+	}
+	return false
+}
+
 // Steps returns the steps in the order in which they began.
 func (l Log) Steps() []StepState {
 	var steps []StepState

@@ -34,6 +34,9 @@ func TestFaultPoints(t *testing.T) {
 		"b:during=fail": {1, "b: fault point b:during", "run a, run b, undo b, undo a", "a undone, b undone", "run a, run b, run c"},
 		"b:after=fail":  {1, "b: fault point b:after", "run a, run b, undo b, undo a", "a undone, b undone", "run a, run b, run c"},
 
+		"b:during=hang,b:deadline=20ms":  {1, "deadline of 20ms", "run a, run b, undo b, undo a", "a undone, b undone", "run a, run b, run c"},
+		"b:during=hang,b:deadline=never": {1, "b:deadline", "run a, run b, undo b, undo a", "a undone, b undone", "run a, run b, run c"},
+
 		"b:during=hang": {1, "deadline of 500ms", "run a, run b, undo b, undo a", "a undone, b undone", "run a, run b, run c"},
 		"b:before=term": {1, "terminated", "run a, undo a", "a undone, b failed", "run a, run b, run c"},
 		"b:during=term": {1, "terminated", "run a, run b, undo b, undo a", "a undone, b undone", "run a, run b, run c"},

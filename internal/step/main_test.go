@@ -29,6 +29,7 @@ var (
 const helperVariable = "ETF_TEST_JOURNAL"
 
 func TestMain(m *testing.M) {
+	step.ShortenUndoPauses()
 	if file := os.Getenv(helperVariable); file != "" {
 		os.Exit(helper(file))
 	}

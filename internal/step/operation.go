@@ -2,7 +2,6 @@ package step
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -19,6 +18,7 @@ type Operation struct {
 	journal  *journal.Journal
 	observer Observer
 	now      func() time.Time
+	again    map[string]bool // steps that are run also when they are done
 }
 
 // NewOperation goes on with the operation of an open journal.
@@ -29,8 +29,17 @@ func NewOperation(j *journal.Journal, o Observer, now func() time.Time) *Operati
 // ID is the operation's name.
 func (o *Operation) ID() string { return o.journal.Log().Header().ID }
 
-// Token is the lease's and the fence's token of this operation.
-func (o *Operation) Token() int64 { return o.journal.Log().Header().Token }
+// Token is that of the lease by which the operation is worked on now, and of
+// its fence in the database.
+func (o *Operation) Token() int64 { return o.journal.Log().Token() }
+
+// Again has Do run these steps also when the journal says that they are done.
+func (o *Operation) Again(names ...string) {
+	o.again = map[string]bool{}
+	for _, name := range names {
+		o.again[name] = true
+	}
+}
 
 // Journal is where the operation is recorded.
 func (o *Operation) Journal() *journal.Journal { return o.journal }
@@ -78,7 +87,7 @@ func (o *Operation) Do(ctx context.Context, list []Step) error {
 func (o *Operation) do(ctx context.Context, s Step) error {
 	name := s.String()
 	state, _ := o.journal.Log().Step(name)
-	if state.Type == journal.Done || state.Type == journal.Skipped {
+	if (state.Type == journal.Done || state.Type == journal.Skipped) && !o.again[name] {
 		return nil
 	}
 	r := &Run{Operation: o, step: name, shown: name}
@@ -185,7 +194,7 @@ func (o *Operation) undo(ctx context.Context, s Step, undoer Undoer) error {
 		err = Fault(ctx, name+":undo")
 	}
 	if err == nil {
-		err = undoer.Undo(ctx, r)
+		err = persistent(ctx, r, undoer.Undo)
 	}
 	d := o.now().Sub(began)
 	if err != nil {
@@ -195,6 +204,27 @@ func (o *Operation) undo(ctx context.Context, s Step, undoer Undoer) error {
 	}
 	o.observer.Finished(shown, string(journal.Undone), d, r.detail)
 	return o.journal.Append(ctx, journal.Record{Type: journal.Undone, Step: name, Millis: d.Milliseconds(), Text: r.detail})
+}
+
+// undoPauses are the times between the tries of an undo: what made the step
+// fail, such as a server that is being restarted, may be gone soon.
+var undoPauses = []time.Duration{2 * time.Second, 10 * time.Second}
+
+// persistent tries an undo again that has failed.
+func persistent(ctx context.Context, r *Run, undo func(context.Context, *Run) error) error {
+	for _, pause := range undoPauses {
+		err := undo(ctx, r)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		r.Log("it failed, trying again in %s: %v", pause, err)
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+		}
+	}
+	return undo(ctx, r)
 }
 
 // End records how the operation ended.
@@ -225,16 +255,12 @@ func limited(ctx context.Context, s Step) (context.Context, context.CancelFunc) 
 	if l, ok := s.(Limiter); ok {
 		limit = l.Deadline()
 	}
-	return context.WithTimeoutCause(ctx, limit, fmt.Errorf("its deadline of %s was up: %w", limit, context.DeadlineExceeded))
-}
-
-// Facts is a convenience for tests and reports: all notes by key, the latest of each.
-func (o *Operation) Facts() map[string]json.RawMessage {
-	facts := map[string]json.RawMessage{}
-	for _, r := range o.journal.Log().Records {
-		if r.Type == journal.Note {
-			facts[r.Key] = r.Value
+	if text, set := faultAt(s.String() + ":deadline"); set {
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			return context.WithTimeoutCause(ctx, 0, fmt.Errorf("fault point %s:deadline: %w", s, err))
 		}
+		limit = d
 	}
-	return facts
+	return context.WithTimeoutCause(ctx, limit, fmt.Errorf("its deadline of %s was up: %w", limit, context.DeadlineExceeded))
 }

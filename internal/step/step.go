@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/goldfinch-etf/etf-deploy/internal/journal"
 )
 
 // DefaultDeadline bounds a step that does not say its own.
@@ -116,6 +118,26 @@ type Run struct {
 	step   string // as recorded
 	shown  string // to the observer: an undo under a name of its own
 	detail string
+	known  *journal.Log // what the step knew when it began; nil: all there is
+}
+
+// Fact decodes the latest note of this key that the step knows into v; false
+// when there is none.
+func (r *Run) Fact(key string, v any) (bool, error) {
+	if r.known != nil {
+		return r.known.Fact(key, v)
+	}
+	return r.Operation.Fact(key, v)
+}
+
+// NoteOnce records a fact unless there is one of this key: the first time
+// counts, also when a step is done again.
+func (r *Run) NoteOnce(ctx context.Context, key string, value any) error {
+	var there json.RawMessage
+	if ok, err := r.Operation.Fact(key, &there); err != nil || ok {
+		return err
+	}
+	return r.Note(ctx, key, value)
 }
 
 // Step is the name under which this step is recorded, the same in its undo.
