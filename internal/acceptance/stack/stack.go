@@ -103,7 +103,7 @@ func build(ctx context.Context, root, binary string) error {
 // LockMagefiles keeps other test packages from compiling the targets at the
 // same time: Mage writes a file of always the same name beside them.
 func LockMagefiles(root string) (unlock func(), err error) {
-	f, err := os.Open(filepath.Join(root, "go.mod"))
+	f, err := os.Open(filepath.Join(root, "magefiles")) // not go.mod, which go locks itself
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,6 @@
+package faults
+
+import "testing"
+
+func soak(t *testing.T, r *rig, kills, seed int64) {}
+func part(t *testing.T, r *rig)                    {}
