@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"github.com/magefile/mage/mg"
 
@@ -32,6 +33,6 @@ func (Deps) All(ctx context.Context, ref *string, json, explain *bool) error {
 type Cache mg.Namespace
 
 // Clear unlinks the cache's own keys, and nothing of Celery's and no flag.
-func (Cache) Clear(ctx context.Context, yes *bool) error {
-	return operate(ctx, "cache:clear", checklist.Options{}, yes)
+func (Cache) Clear(ctx context.Context, yes *bool, wait *time.Duration) error {
+	return operate(ctx, "cache:clear", checklist.Options{}, yes, wait)
 }

@@ -4,8 +4,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/checklist"
 )
@@ -17,12 +19,13 @@ func Deploy(ctx context.Context,
 	force *bool, // also when the commit is live already, over workers that do not answer, or over an undo that failed
 	yes *bool, // do not ask
 	override *string, // reason for a cut-over outside the maintenance window
+	wait *time.Duration, // how long to wait for a lease that somebody else holds
 ) error {
 	o := checklist.Options{Ref: value(ref), Force: set(force), Override: value(override)}
 	if set(dryrun) {
 		return plan(ctx, o, false, false)
 	}
-	return operate(ctx, "deploy", o, yes)
+	return operate(ctx, "deploy", o, yes, wait)
 }
 
 // Plan prints every step of a deployment with what it would run, its commits and migrations, and changes nothing.
@@ -69,17 +72,23 @@ func History(ctx context.Context,
 	})
 }
 
-// Resume ends an interrupted operation; with -undo, by taking the service back to the release before.
-func Resume(ctx context.Context, undo, yes *bool) error {
+// Resume goes on with an interrupted operation; with -undo it takes the service back to the release before.
+func Resume(ctx context.Context, undo, yes *bool,
+	wait *time.Duration, // how long to wait for a lease that somebody else holds
+) error {
 	return on(ctx, func(ctx context.Context, t *checklist.Target) error {
 		if err := confirm(ctx, t, "resume", yes); err != nil {
 			return err
 		}
-		op, err := t.Resume(ctx, set(undo))
+		var patience time.Duration
+		if wait != nil {
+			patience = *wait
+		}
+		op, err := t.Resume(ctx, set(undo), patience)
 		if op != nil {
 			fmt.Fprintln(os.Stderr)
 			if sumErr := t.Summary(os.Stderr, op); sumErr != nil {
-				return sumErr
+				return errors.Join(err, sumErr)
 			}
 		}
 		return err

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/magefile/mage/mg"
 	"golang.org/x/term"
@@ -69,12 +70,18 @@ func exit(t *checklist.Target, err error) error {
 }
 
 // operate runs an operation of this kind after it was confirmed.
-func operate(ctx context.Context, kind string, o checklist.Options, yes *bool) error {
+func operate(ctx context.Context, kind string, o checklist.Options, yes *bool, wait *time.Duration) error {
+	if wait != nil {
+		o.Wait = *wait
+	}
 	return on(ctx, func(ctx context.Context, t *checklist.Target) error {
 		if err := confirm(ctx, t, kind, yes); err != nil {
 			return err
 		}
 		op, err := t.Operate(ctx, kind, o)
+		if errors.Is(err, checklist.ErrInterruptedBefore) && !set(yes) {
+			op, err = overInterrupted(ctx, t, kind, o, err)
+		}
 		if err == nil {
 			err = tellPipeline(op)
 		}
@@ -88,12 +95,42 @@ func operate(ctx context.Context, kind string, o checklist.Options, yes *bool) e
 	})
 }
 
+// overInterrupted asks a person at a terminal which way an interrupted
+// operation shall go, and then runs the one that was asked for.
+func overInterrupted(ctx context.Context, t *checklist.Target, kind string, o checklist.Options, found error) (*step.Operation, error) {
+	if !atTerminal() {
+		return nil, found
+	}
+	answer, err := ask(ctx, fmt.Sprintf("%v\n[r]esume it, [u]ndo it, or leave it? [r/u/N] ", found))
+	if err != nil || !strings.HasPrefix(answer, "r") && !strings.HasPrefix(answer, "u") {
+		return nil, errors.Join(err, found)
+	}
+	if op, err := t.Resume(ctx, strings.HasPrefix(answer, "u"), o.Wait); err != nil {
+		return op, err
+	}
+	return t.Operate(ctx, kind, o)
+}
+
 // confirm asks, where the environment wants it and a person is there to answer.
 func confirm(ctx context.Context, t *checklist.Target, what string, yes *bool) error {
-	if !t.Config.Confirm || set(yes) || confirmed || !term.IsTerminal(int(os.Stdin.Fd())) {
+	if !t.Config.Confirm || set(yes) || confirmed || !atTerminal() {
 		return nil
 	}
-	fmt.Fprintf(os.Stderr, "Run %s on %s? [y/N] ", what, t.Config.Environment)
+	answer, err := ask(ctx, fmt.Sprintf("Run %s on %s? [y/N] ", what, t.Config.Environment))
+	if err != nil {
+		return err
+	}
+	if confirmed = strings.HasPrefix(answer, "y"); !confirmed {
+		return errors.New("declined: nothing was changed")
+	}
+	return nil
+}
+
+func atTerminal() bool { return term.IsTerminal(int(os.Stdin.Fd())) }
+
+// ask reads an answer, in small letters.
+func ask(ctx context.Context, question string) (string, error) {
+	fmt.Fprint(os.Stderr, question)
 	answer := make(chan string, 1)
 	go func() {
 		line, _ := bufio.NewReader(os.Stdin).ReadString('\n')
@@ -101,12 +138,9 @@ func confirm(ctx context.Context, t *checklist.Target, what string, yes *bool) e
 	}()
 	select {
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return "", context.Cause(ctx)
 	case line := <-answer:
-		if confirmed = strings.HasPrefix(line, "y"); !confirmed {
-			return errors.New("declined: nothing was changed")
-		}
-		return nil
+		return line, nil
 	}
 }
 

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"os"
+	"time"
 
 	"github.com/magefile/mage/mg"
 
@@ -17,36 +18,39 @@ type Release mg.Namespace
 // asked is what the targets of one call share with those they depend on:
 // Mage passes no optional arguments to dependencies.
 var asked struct {
-	ref string
-	yes *bool
+	ref  string
+	yes  *bool
+	wait *time.Duration
 }
 
 // Fetch gets a commit into a folder of its own; nothing running is touched.
-func (Release) Fetch(ctx context.Context, ref *string, yes *bool) error {
-	return operate(ctx, "release:fetch", checklist.Options{Ref: value(ref)}, yes)
+func (Release) Fetch(ctx context.Context, ref *string, yes *bool, wait *time.Duration) error {
+	return operate(ctx, "release:fetch", checklist.Options{Ref: value(ref)}, yes, wait)
 }
 
 // Install gives a fetched commit its virtual environment and its configuration.
-func (Release) Install(ctx context.Context, ref *string, yes *bool) error {
-	return operate(ctx, "release:install", checklist.Options{Ref: value(ref)}, yes)
+func (Release) Install(ctx context.Context, ref *string, yes *bool, wait *time.Duration) error {
+	return operate(ctx, "release:install", checklist.Options{Ref: value(ref)}, yes, wait)
 }
 
-func installAsked(ctx context.Context) error { return Release{}.Install(ctx, &asked.ref, asked.yes) }
-func stopAsked(ctx context.Context) error    { return Services{}.Stop(ctx, asked.yes) }
-func backupAsked(ctx context.Context) error  { return Backup{}.Create(ctx, asked.yes) }
+func installAsked(ctx context.Context) error {
+	return Release{}.Install(ctx, &asked.ref, asked.yes, asked.wait)
+}
+func stopAsked(ctx context.Context) error   { return Services{}.Stop(ctx, asked.yes, asked.wait) }
+func backupAsked(ctx context.Context) error { return Backup{}.Create(ctx, asked.yes, asked.wait) }
 
 // Migrate brings the database to the installed release's head, behind a stop and a backup.
-func (Release) Migrate(ctx context.Context, ref *string, yes *bool) error {
-	asked.ref, asked.yes = value(ref), yes
+func (Release) Migrate(ctx context.Context, ref *string, yes *bool, wait *time.Duration) error {
+	asked.ref, asked.yes, asked.wait = value(ref), yes, wait
 	mg.SerialCtxDeps(ctx, installAsked, stopAsked, backupAsked)
-	return operate(ctx, "release:migrate", checklist.Options{Ref: value(ref)}, yes)
+	return operate(ctx, "release:migrate", checklist.Options{Ref: value(ref)}, yes, wait)
 }
 
 // Activate lets `current` name the installed release; services:start runs it.
-func (Release) Activate(ctx context.Context, ref *string, yes *bool) error {
-	asked.ref, asked.yes = value(ref), yes
+func (Release) Activate(ctx context.Context, ref *string, yes *bool, wait *time.Duration) error {
+	asked.ref, asked.yes, asked.wait = value(ref), yes, wait
 	mg.SerialCtxDeps(ctx, installAsked)
-	return operate(ctx, "release:activate", checklist.Options{Ref: value(ref)}, yes)
+	return operate(ctx, "release:activate", checklist.Options{Ref: value(ref)}, yes, wait)
 }
 
 // List shows the releases on the target.
@@ -60,13 +64,13 @@ func (Release) List(ctx context.Context, json *bool) error {
 type Services mg.Namespace
 
 // Stop drains and stops workers and scheduler without killing a task; the API goes on.
-func (Services) Stop(ctx context.Context, yes *bool) error {
-	return operate(ctx, "services:stop", checklist.Options{}, yes)
+func (Services) Stop(ctx context.Context, yes *bool, wait *time.Duration) error {
+	return operate(ctx, "services:stop", checklist.Options{}, yes, wait)
 }
 
 // Start brings workers, scheduler and API up on the live release and waits until they answer.
-func (Services) Start(ctx context.Context, yes *bool) error {
-	return operate(ctx, "services:start", checklist.Options{}, yes)
+func (Services) Start(ctx context.Context, yes *bool, wait *time.Duration) error {
+	return operate(ctx, "services:start", checklist.Options{}, yes, wait)
 }
 
 // Status lists the processes with the release that each really runs.
@@ -80,8 +84,8 @@ func (Services) Status(ctx context.Context, json *bool) error {
 type Backup mg.Namespace
 
 // Create takes a backup and proves it.
-func (Backup) Create(ctx context.Context, yes *bool) error {
-	return operate(ctx, "backup:create", checklist.Options{}, yes)
+func (Backup) Create(ctx context.Context, yes *bool, wait *time.Duration) error {
+	return operate(ctx, "backup:create", checklist.Options{}, yes, wait)
 }
 
 // Verify checks a backup again: checksum, table of contents, row counts.
@@ -105,11 +109,11 @@ func (Backup) List(ctx context.Context, json *bool) error {
 type Docs mg.Namespace
 
 // Changelog adds the live release's commits to the changelog.
-func (Docs) Changelog(ctx context.Context, yes *bool) error {
-	return operate(ctx, "docs:changelog", checklist.Options{}, yes)
+func (Docs) Changelog(ctx context.Context, yes *bool, wait *time.Duration) error {
+	return operate(ctx, "docs:changelog", checklist.Options{}, yes, wait)
 }
 
 // Notes writes the notes of the live release's deployment, behind the changelog.
-func (Docs) Notes(ctx context.Context, yes *bool) error {
-	return operate(ctx, "docs:notes", checklist.Options{}, yes)
+func (Docs) Notes(ctx context.Context, yes *bool, wait *time.Duration) error {
+	return operate(ctx, "docs:notes", checklist.Options{}, yes, wait)
 }

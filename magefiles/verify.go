@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"os"
+	"time"
 
 	"github.com/magefile/mage/mg"
 
@@ -55,7 +56,19 @@ func (Verify) Backups(ctx context.Context, json, explain *bool) error {
 }
 
 // Criteria holds the six success criteria against what the verification finds.
-func (Verify) Criteria(ctx context.Context, json *bool) error {
+//
+// Where an operation of ours in stages waits for it, it verifies the release.
+func (Verify) Criteria(ctx context.Context, json, yes *bool, wait *time.Duration) error {
+	isStage := false
+	if err := on(ctx, func(ctx context.Context, t *checklist.Target) (err error) {
+		isStage, err = t.CriteriaAreAStage(ctx)
+		return err
+	}); err != nil {
+		return err
+	}
+	if isStage {
+		return operate(ctx, "verify:criteria", checklist.Options{}, yes, wait)
+	}
 	return on(ctx, func(ctx context.Context, t *checklist.Target) error {
 		return t.WriteCriteria(ctx, os.Stdout, set(json))
 	})

@@ -35,6 +35,10 @@ func TestStory(t *testing.T) {
 		{"the end of go tool mage takes the service back", goToolGone},
 		{"a hang-up under nohup does not", underNohup},
 		{"SIGKILL during the dump is found, and resume takes it back", sigkillDuringDump},
+		{"SIGKILL during the migration is resumed forwards, from the same inputs", resumesForward},
+		{"between two stages the lease is parked", betweenStages},
+		{"a second operation is told who holds the lease, or waits", waitsForTheLease},
+		{"damaged files are named and left alone", damagedFiles},
 		{"a verification that fails after the migration is taken back", failedVerification},
 		{"a running task is not killed", slowTask},
 		{"the lists", lists},
@@ -129,9 +133,10 @@ func featureByStages(t *testing.T, s *stack.Stack) {
 	if st.Live.ID == before || st.Database != st.Live.Head || st.Live.State != "live" {
 		t.Errorf("%+v", st)
 	}
+	if r := s.Mage(t, 5, "deploy"); !strings.Contains(r.Stderr, "parked until") {
+		t.Errorf("a deployment between two stages is not told of them:\n%s", r.Stderr)
+	}
 	s.Mage(t, 0, "verify:criteria")
-	// A release that did not go through a whole deployment is not verified.
-	s.Mage(t, 0, "deploy", "-force")
 	s.Serves(t)
 }
 

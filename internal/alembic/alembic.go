@@ -33,6 +33,12 @@ var (
 	ErrStatementTimeout = errors.New("a statement of the migration took too long")
 )
 
+// Why a migration was refused, by its own sessions.
+var (
+	ErrBusy   = errors.New("another migration of this database is at work") // the error names its session
+	ErrFenced = errors.New("fenced off")                                    // the error names who holds the fence
+)
+
 // Options say where the migrations are and how their sessions behave.
 type Options struct {
 	Dir    string   // folder of alembic.ini, on the host
@@ -44,6 +50,7 @@ type Options struct {
 	ApplicationName  string        // at most 63 bytes
 	LockTimeout      time.Duration // 0: as the server has it
 	StatementTimeout time.Duration // 0: as the server has it
+	Fence            int64         // token that etf_ops.fence must have in every transaction of a migration; 0: not looked at
 }
 
 // A Client runs alembic for one release.
@@ -63,7 +70,7 @@ func withDeadline(ctx context.Context, limit time.Duration) (context.Context, co
 }
 
 func (c *Client) env() []string {
-	env := append(c.o.Env[:len(c.o.Env):len(c.o.Env)], "PYTHONUNBUFFERED=1")
+	env := append(c.o.Env[:len(c.o.Env):len(c.o.Env)], "PYTHONUNBUFFERED=1", fmt.Sprintf("ETF_FENCE=%d", c.o.Fence))
 	if c.o.ApplicationName != "" {
 		env = append(env, "PGAPPNAME="+c.o.ApplicationName)
 	}
@@ -115,66 +122,6 @@ func (l *locked) Write(p []byte) (int, error) {
 	defer l.mu.Unlock()
 	return l.w.Write(p)
 }
-
-var unknownRevision = regexp.MustCompile(`Can't locate revision identified by '([^']*)'|No such revision or branch '([^']*)'`)
-
-// diagnose names the kind of a failure by what alembic and Python say.
-func diagnose(err error, said string) error {
-	var exit *host.ExitError
-	if !errors.As(err, &exit) {
-		return err
-	}
-	kind := func(sentinel error, detail string) error {
-		return fmt.Errorf("%w%s: %w", sentinel, detail, err)
-	}
-	switch {
-	case strings.Contains(said, "No module named alembic") || strings.Contains(said, "No module named 'alembic'"):
-		return kind(ErrMissing, " in the release's environment")
-	case unknownRevision.MatchString(said):
-		m := unknownRevision.FindStringSubmatch(said)
-		return &UnknownRevisionError{Revision: m[1] + m[2], err: err}
-	case strings.Contains(said, "Multiple head revisions") || strings.Contains(said, "Multiple heads are present") || strings.Contains(said, "has multiple heads"):
-		return kind(ErrSeveralHeads, ": merge them (alembic merge heads)")
-	case strings.Contains(said, "Target database is not up to date"):
-		return kind(ErrNotUpToDate, "")
-	case strings.Contains(said, "New upgrade operations detected"):
-		return kind(ErrDrift, ": "+lastLine(said, "FAILED: "))
-	case strings.Contains(said, "due to lock timeout"):
-		return kind(ErrLockTimeout, ": something holds a table; try again when it is free")
-	case strings.Contains(said, "due to statement timeout"):
-		return kind(ErrStatementTimeout, "")
-	}
-	if failed := lastLine(said, "FAILED: "); failed != "" && !strings.Contains(exit.Stderr, failed) {
-		return fmt.Errorf("%s: %w", failed, err)
-	}
-	return err
-}
-
-func lastLine(text, prefix string) (found string) {
-	for line := range strings.Lines(text) {
-		if rest, ok := strings.CutPrefix(strings.TrimSpace(line), prefix); ok {
-			found = rest
-		}
-	}
-	return found
-}
-
-// An UnknownRevisionError names a revision, of the database or asked for, for
-// which the release has no file; it is ErrUnknownRevision.
-type UnknownRevisionError struct {
-	Revision string
-	err      error
-}
-
-func (e *UnknownRevisionError) Error() string {
-	return fmt.Sprintf("%v %s: no migration file of this release has it, another release's may: %v", ErrUnknownRevision, e.Revision, e.err)
-}
-
-// Is makes it ErrUnknownRevision.
-func (e *UnknownRevisionError) Is(target error) bool { return target == ErrUnknownRevision }
-
-// Unwrap returns the command's error.
-func (e *UnknownRevisionError) Unwrap() error { return e.err }
 
 // checkRevision keeps words that would be options, or ranges, out of argv.
 func checkRevision(revisions ...string) error {
@@ -235,29 +182,6 @@ func (c *Client) SQL(ctx context.Context, from, to string) (string, error) {
 }
 
 var sqlBegin = regexp.MustCompile(`(?m)^(?:BEGIN;|-- Running upgrade |CREATE TABLE \S*alembic_version)`)
-
-// Upgrade migrates up to target, such as "head". out, which may be nil, gets
-// what alembic prints.
-func (c *Client) Upgrade(ctx context.Context, target string, out io.Writer) error {
-	return c.migrate(ctx, "upgrade", target, out)
-}
-
-// Downgrade migrates back to target; "base" undoes everything.
-func (c *Client) Downgrade(ctx context.Context, target string, out io.Writer) error {
-	return c.migrate(ctx, "downgrade", target, out)
-}
-
-func (c *Client) migrate(ctx context.Context, direction, target string, out io.Writer) error {
-	ctx, cancel := withDeadline(ctx, migrateTimeout)
-	defer cancel()
-	if err := checkRevision(target); err != nil {
-		return err
-	}
-	if _, err := c.run(ctx, out, direction, target); err != nil {
-		return fmt.Errorf("%s to %s: %w", direction, target, err)
-	}
-	return nil
-}
 
 // Check compares the models with the database. ErrDrift with the differences,
 // ErrNotUpToDate before the migration.

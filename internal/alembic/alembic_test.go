@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,19 +24,34 @@ import (
 var (
 	server *testserver.Postgres
 	python string
+	older  string // folder with SQLAlchemy 1.4 and what goes with it, to come before the newer ones
 )
 
 func TestMain(m *testing.M) {
 	os.Exit(testserver.Run(m, func(dir string) error {
 		var wg sync.WaitGroup
 		var errs [2]error
-		wg.Go(func() { server, errs[0] = testserver.StartPostgres(dir) })
+		wg.Go(func() { server, errs[0] = testserver.StartPostgres(dir, "max_prepared_transactions=5") })
 		wg.Go(func() {
-			python, errs[1] = testserver.Venv(dir, "alembic>=1.14,<2", "SQLAlchemy>=2,<3", "psycopg[binary]>=3,<4")
+			python, errs[1] = testserver.Venv(dir, "alembic>=1.14,<2", "SQLAlchemy>=2,<3", "psycopg[binary]>=3,<4", "greenlet")
+			if errs[1] == nil {
+				older, errs[1] = installOlder(dir)
+			}
 		})
 		wg.Wait()
 		return errors.Join(errs[:]...)
 	}))
+}
+
+// installOlder gets the packages that releases of before SQLAlchemy 2 have.
+func installOlder(dir string) (string, error) {
+	dir = filepath.Join(dir, "older")
+	out, err := exec.Command(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target", dir,
+		"SQLAlchemy>=1.4,<2", "alembic>=1.14,<1.15", "psycopg2-binary>=2.9,<3").CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("installing SQLAlchemy 1.4: %w: %s", err, out)
+	}
+	return dir, err
 }
 
 // project copies the migrations and adds files to them; it gives a client on

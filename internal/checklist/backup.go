@@ -9,6 +9,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/config"
@@ -77,12 +78,33 @@ func (s backupStep) Run(ctx context.Context, r *step.Run) error {
 	if err != nil {
 		return err
 	}
+	if err := s.Undo(ctx, r); err != nil { // what an interrupted try has left
+		return err
+	}
 	m, err := s.t.createBackup(ctx, r, "before a deployment", live)
 	if err != nil {
-		return err
+		// Now: a full disk could not take the record of the failure.
+		return errors.Join(err, s.Undo(context.WithoutCancel(ctx), r))
 	}
 	r.Say("%s: %s, %d tables, %s rows, proven", m.ID, report.Bytes(m.Database.Size), len(m.Database.Rows), report.Count(m.Database.Total()))
 	return r.Note(ctx, factBackup, m.ID)
+}
+
+// Probe asks whether the dump was completed, and proves it again.
+func (s backupStep) Probe(ctx context.Context, r *step.Run) (bool, error) {
+	var partial string
+	if ok, err := r.Fact(factBackupPartial, &partial); err != nil || !ok {
+		return false, err
+	}
+	id := strings.TrimPrefix(path.Base(partial), partialPrefix)
+	if _, err := s.t.Host.Stat(ctx, s.t.backupDir(id)); err != nil {
+		return false, nil // it has not got its name
+	}
+	if _, err := s.t.VerifyBackup(ctx, id); err != nil {
+		return false, err
+	}
+	r.Say("%s was complete, proven again", id)
+	return true, r.Note(ctx, factBackup, id)
 }
 
 // Undo removes a backup that was not completed. A complete one is kept: it

@@ -158,6 +158,9 @@ func (s checkStep) Run(ctx context.Context, r *step.Run) error {
 	}
 	subject.migrations = &migrationPlan{}
 	findings := s.c.Run(ctx, s.t, subject)
+	if err := r.Fault(ctx, "during"); err != nil {
+		return err
+	}
 	if err := r.Note(ctx, "findings/"+s.c.Name, findings); err != nil {
 		return err
 	}

@@ -62,7 +62,7 @@ func (s stopStep) Run(ctx context.Context, r *step.Run) error {
 	if err := s.t.notePrevious(ctx, r); err != nil {
 		return err
 	}
-	if err := r.Note(ctx, factWorkersStopped, s.t.Now()); err != nil {
+	if err := r.NoteOnce(ctx, factWorkersStopped, s.t.Now()); err != nil {
 		return err
 	}
 	if err := r.Fault(ctx, "during"); err != nil {
@@ -214,8 +214,7 @@ func (t *Target) neverRan(ctx context.Context, r *step.Run, previous string) err
 	if _, started := r.Journal().Log().Step(startStep{}.String()); started || rel.ID == previous {
 		return nil
 	}
-	rel.State, rel.Activated = release.Installed, nil
-	return t.Releases.Put(ctx, rel)
+	return t.Releases.Put(ctx, rel) // as it was noted before
 }
 
 // startStep is "Start Services", and the API's restart that the plan forgot.
@@ -251,6 +250,22 @@ func (s startStep) Run(ctx context.Context, r *step.Run) error {
 	}
 	r.Say("workers answer, API and scheduler run %s", live.ID)
 	return nil
+}
+
+// Probe asks whether every process runs the live release and the workers
+// answer and take tasks.
+func (s startStep) Probe(ctx context.Context, r *step.Run) (bool, error) {
+	live, err := s.t.Releases.Current(ctx)
+	if err != nil || live == nil {
+		return false, err
+	}
+	sv := s.t.Config.Services
+	for _, group := range []string{sv.API, sv.Worker, sv.Beat} {
+		if err := s.t.onRelease(ctx, group, live.ID); err != nil {
+			return false, nil // it is started again
+		}
+	}
+	return s.t.settled(ctx, live.ID) == nil && s.t.awaitWorkers(ctx, r, live.ID) == nil, nil
 }
 
 // Undo stops the new release's workers, without killing a task that they took.

@@ -117,6 +117,9 @@ func (s cacheStep) Describe(context.Context) ([]string, error) {
 }
 
 func (s cacheStep) Run(ctx context.Context, r *step.Run) error {
+	if err := r.Fault(ctx, "during"); err != nil {
+		return err
+	}
 	n, err := s.t.clearCache(ctx, r)
 	if err == nil {
 		r.Say("%s keys removed", report.Count(n))

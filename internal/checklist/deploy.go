@@ -2,6 +2,7 @@ package checklist
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -14,9 +15,10 @@ import (
 
 // Options of a deployment, as the person gave them.
 type Options struct {
-	Ref      string // branch, tag or commit; empty: source.ref
-	Force    bool   // also when the commit is live already
-	Override string // reason for a cut-over outside the maintenance window
+	Ref      string        `json:"ref,omitempty"`      // branch, tag or commit; empty: source.ref
+	Force    bool          `json:"force,omitempty"`    // also when the commit is live already
+	Override string        `json:"override,omitempty"` // reason for a cut-over outside the maintenance window
+	Wait     time.Duration `json:"-"`                  // how long to wait for a lease that somebody holds
 }
 
 // The plan's sections, each a list that reads like it.
@@ -37,29 +39,20 @@ var (
 func (t *Target) deploy(o Options) Agenda {
 	in := inputs{t}
 	return Agenda{
-		Steps: []step.Step{
-			fetchStep{in, o.Ref},
-			notLiveYet{in, o.Force},
-			installStep{in},
+		Steps: slices.Concat(
+			[]step.Step{
+				fetchStep{in, o.Ref},
+				notLiveYet{in, o.Force},
+				installStep{in},
 
-			// 1 and 2: everything is looked at before anything is touched.
-			append(asSteps(in, PreDeployment), asSteps(in, ServiceDependencies.asWarnings(o.Force))...),
-			windowStep{in, o.Override},
-			fenceStep{in},
-
-			// 3 Deployment Steps.
-			stopStep{in},
-			backupStep{in},
-			cacheStep{in},
-			migrateStep{in},
-			activateStep{in},
-			startStep{in},
-
-			// Post-Deployment.
-			asSteps(in, PostDeployment),
-			asSteps(in, PostDeploymentTrace),
-			criteriaStep{in},
-		},
+				// 1 and 2: everything is looked at before anything is touched.
+				append(asSteps(in, PreDeployment), asSteps(in, ServiceDependencies.asWarnings(o.Force))...),
+				windowStep{in, o.Override},
+				fenceStep{in},
+			},
+			t.cutOver(in),
+			t.verification(in),
+		),
 		Record: []step.Step{
 			changelogStep{in},
 			notesStep{in},
@@ -68,35 +61,43 @@ func (t *Target) deploy(o Options) Agenda {
 	}
 }
 
+// cutOver is section 3, Deployment Steps, from the stop on.
+func (t *Target) cutOver(in inputs) []step.Step {
+	return []step.Step{
+		stopStep{in},
+		backupStep{in},
+		cacheStep{in},
+		migrateStep{in},
+		activateStep{in},
+		startStep{in},
+	}
+}
+
+// verification is Post-Deployment, at whose end the release is verified.
+func (t *Target) verification(in inputs) []step.Step {
+	return []step.Step{
+		asSteps(in, PostDeployment),
+		asSteps(in, PostDeploymentTrace),
+		criteriaStep{in},
+	}
+}
+
 // agenda is what an operation of this kind does. With no options it serves to
 // end one.
 func (t *Target) agenda(kind string, o Options) (Agenda, error) {
-	in := inputs{t}
-	single := func(steps ...step.Step) (Agenda, error) { return Agenda{Steps: steps}, nil }
 	switch kind {
 	case "deploy":
 		return t.deploy(o), nil
-	case "release:fetch":
-		return single(fetchStep{in, o.Ref})
-	case "release:install":
-		return single(fetchStep{in, o.Ref}, installStep{in})
-	case "release:migrate":
-		return single(selectStep{in, o.Ref}, fenceStep{in}, migrateStep{in})
-	case "release:activate":
-		return single(selectStep{in, o.Ref}, activateStep{in})
-	case "services:stop":
-		return single(stopStep{in})
+	case stagesKind:
+		return t.staged(o), nil
 	case "services:start":
 		// The person wanted it started: what runs by then stays running.
-		return Agenda{Steps: []step.Step{startStep{in}}, Keep: true}, nil
-	case "backup:create":
-		return single(backupStep{in})
-	case "cache:clear":
-		return single(cacheStep{in})
-	case "docs:changelog":
-		return Agenda{Record: []step.Step{changelogStep{in}}}, nil
-	case "docs:notes":
-		return Agenda{Record: []step.Step{changelogStep{in}, notesStep{in}}}, nil
+		return Agenda{Steps: t.stageSteps(kind, o), Keep: true}, nil
+	case "docs:changelog", "docs:notes":
+		return Agenda{Record: t.stageSteps(kind, o)}, nil
+	}
+	if isStage(kind) {
+		return Agenda{Steps: t.stageSteps(kind, o)}, nil
 	}
 	return Agenda{}, fmt.Errorf("operation of kind %q: this program does not know it: use the newer one that wrote it", kind)
 }
@@ -115,7 +116,7 @@ func (s notLiveYet) Run(ctx context.Context, r *step.Run) error {
 		return err
 	}
 	live, err := s.t.Releases.Current(ctx)
-	if err != nil {
+	if err := errors.Join(err, r.Fault(ctx, "during")); err != nil {
 		return err
 	}
 	if live == nil {
@@ -138,6 +139,9 @@ type windowStep struct {
 func (windowStep) String() string { return "window" }
 
 func (s windowStep) Run(ctx context.Context, r *step.Run) error {
+	if err := r.Fault(ctx, "during"); err != nil {
+		return err
+	}
 	needs := s.t.expectedCutOver(ctx)
 	w := s.t.Config.Window
 	opening, err := w.At(s.t.Now(), needs)
@@ -211,6 +215,9 @@ func (s criteriaStep) Run(ctx context.Context, r *step.Run) error {
 		return err
 	}
 	if rel, err = s.t.Releases.Find(ctx, rel.ID); err != nil {
+		return err
+	}
+	if err := r.Fault(ctx, "during"); err != nil {
 		return err
 	}
 	rel.State = release.Verified

@@ -20,6 +20,8 @@ func ExitCode(err error) int {
 	switch {
 	case err == nil, errors.Is(err, step.ErrNothingToDo), errors.Is(err, ErrNothingToResume):
 		return 0
+	case errors.Is(err, lease.ErrLost):
+		return 5 // whoever took it over decides
 	case errors.Is(err, step.ErrNeedsPerson):
 		return 4
 	case errors.Is(err, lease.ErrHeld):

@@ -3,7 +3,6 @@ package checklist
 import (
 	"context"
 
-	"github.com/goldfinch-etf/etf-deploy/internal/postgres"
 	"github.com/goldfinch-etf/etf-deploy/internal/step"
 )
 
@@ -19,14 +18,9 @@ func (s fenceStep) Describe(context.Context) ([]string, error) {
 }
 
 func (s fenceStep) Run(ctx context.Context, r *step.Run) error {
-	conn, err := s.t.connect(ctx, r.ApplicationName())
-	if err != nil {
-		return err
-	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	if err := postgres.EnsureOps(ctx, conn); err != nil {
+	if err := r.Fault(ctx, "during"); err != nil {
 		return err
 	}
 	r.Say("token %d", r.Token())
-	return postgres.TakeFence(ctx, conn, r.Token(), r.ID())
+	return s.t.takeFence(ctx, r.Operation)
 }

@@ -43,6 +43,9 @@ func (s fetchStep) Run(ctx context.Context, r *step.Run) error {
 	if err := t.notePrevious(ctx, r); err != nil {
 		return err
 	}
+	if err := s.clearBuilt(ctx, r); err != nil {
+		return err
+	}
 	if err := t.updateMirror(ctx); err != nil {
 		return err
 	}
@@ -58,10 +61,18 @@ func (s fetchStep) Run(ctx context.Context, r *step.Run) error {
 	if err != nil {
 		return err
 	}
+	var noted release.Release
+	if ok, err := r.Operation.Fact(factRelease, &noted); err != nil {
+		return err
+	} else if ok && noted.Commit == commit {
+		// An earlier stage's, which may have been activated meanwhile.
+		r.Say("%s %s: the release of this operation, %s", s.ref, commit[:8], noted.ID)
+		return r.Fault(ctx, "during")
+	}
 	for _, known := range all {
 		if known.Commit == commit && (known.State == release.Fetched || known.State == release.Installed) {
 			r.Say("%s %s: %s already as %s", s.ref, commit[:8], known.State, known.ID)
-			return r.Note(ctx, factRelease, known)
+			return errors.Join(r.Fault(ctx, "during"), r.Note(ctx, factRelease, known))
 		}
 	}
 	rel := release.Release{
@@ -72,6 +83,9 @@ func (s fetchStep) Run(ctx context.Context, r *step.Run) error {
 		return err
 	}
 	if err := t.Releases.Put(ctx, rel); err != nil {
+		return err
+	}
+	if err := r.Fault(ctx, "during"); err != nil {
 		return err
 	}
 	if err := t.unpack(ctx, t.mirrorDir(), commit, t.Releases.Dir(rel.ID)); err != nil {
@@ -90,6 +104,35 @@ func (s fetchStep) Run(ctx context.Context, r *step.Run) error {
 	return r.Note(ctx, factRelease, rel)
 }
 
+// Probe asks whether the release to come was noted, and is there.
+func (s fetchStep) Probe(ctx context.Context, r *step.Run) (bool, error) {
+	var rel release.Release
+	if ok, err := r.Fact(factRelease, &rel); err != nil || !ok {
+		return false, err
+	}
+	_, err := s.t.Releases.Find(ctx, rel.ID)
+	if errors.Is(err, release.ErrNotRecorded) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// clearBuilt removes a folder that an interrupted try has begun to fill.
+func (s fetchStep) clearBuilt(ctx context.Context, r *step.Run) error {
+	var built string
+	if ok, err := r.Fact(factBuilt, &built); err != nil || !ok {
+		return err
+	}
+	rel, err := s.t.Releases.Find(ctx, built)
+	if errors.Is(err, release.ErrNotRecorded) {
+		return nil
+	}
+	if err != nil || rel.State != release.Building {
+		return err
+	}
+	return s.t.Releases.Remove(ctx, built)
+}
+
 // notePrevious records which release an undo has to go back to.
 func (t *Target) notePrevious(ctx context.Context, r *step.Run) error {
 	live, err := t.Releases.Current(ctx)
@@ -100,7 +143,8 @@ func (t *Target) notePrevious(ctx context.Context, r *step.Run) error {
 	if live != nil {
 		previous = live.ID
 	}
-	return r.Note(ctx, factPrevious, previous)
+	// The first look counts: later ones may see the release to come.
+	return r.NoteOnce(ctx, factPrevious, previous)
 }
 
 // Undo removes a folder that was being filled. A complete one stays for the
@@ -125,9 +169,7 @@ func (s fetchStep) Undo(ctx context.Context, r *step.Run) error {
 		}
 		switch {
 		case recorded.Activated != nil:
-			recorded.State = release.Failed
-			r.Say("release %s is kept, marked failed", rel.ID)
-			return s.t.Releases.Put(ctx, recorded)
+			return s.t.markFailed(ctx, r, recorded)
 		case recorded.State == release.Installed:
 			r.Say("release %s stays installed for the next try", rel.ID)
 			return nil
@@ -138,6 +180,14 @@ func (s fetchStep) Undo(ctx context.Context, r *step.Run) error {
 	}
 	r.Say("removed %s", built)
 	return s.t.Releases.Remove(ctx, built)
+}
+
+// markFailed keeps a release that was live and has to be left, for whoever
+// looks into what went wrong.
+func (t *Target) markFailed(ctx context.Context, r *step.Run, rel release.Release) error {
+	rel.State = release.Failed
+	r.Say("release %s is kept, marked failed", rel.ID)
+	return t.Releases.Put(ctx, rel)
 }
 
 // originRemote is the name under which git knows source.origin: its address may
@@ -262,6 +312,23 @@ func (s selectStep) Run(ctx context.Context, r *step.Run) error {
 	}
 	r.Say("%s is release %s", s.ref, rel.ID)
 	return r.Note(ctx, factRelease, rel)
+}
+
+// Undo gives a release that this operation activated its state before, or
+// marks it failed when it had never been verified.
+func (s selectStep) Undo(ctx context.Context, r *step.Run) error {
+	noted, err := releaseToCome(r.Operation)
+	if err != nil {
+		return nil // none was found
+	}
+	recorded, err := s.t.Releases.Find(ctx, noted.ID)
+	if err != nil || recorded.ActivatedBy != r.ID() || recorded.Activated == nil {
+		return err
+	}
+	if noted.State == release.Verified {
+		return s.t.Releases.Put(ctx, noted)
+	}
+	return s.t.markFailed(ctx, r, recorded)
 }
 
 // installed is the newest complete release of the commit that a ref names, as

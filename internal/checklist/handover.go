@@ -63,7 +63,7 @@ func (s *successor) start() {
 }
 
 // follow starts the process if it is not there yet, shows what it does until
-// it has ended and says how. The lease must have been released.
+// it has ended and says how. The lease must have been parked.
 func (s *successor) follow(ctx context.Context) error {
 	s.start()
 	if s.err != nil {

@@ -31,18 +31,6 @@ func (s installStep) Describe(context.Context) ([]string, error) {
 	}, nil
 }
 
-func (s installStep) Skip(ctx context.Context, r *step.Run) (string, error) {
-	rel, err := releaseToCome(r.Operation)
-	if err != nil {
-		return "", err
-	}
-	if rel.State == release.Installed {
-		// The configuration may have changed since.
-		return "installed already", s.t.copyEnv(ctx, rel.ID)
-	}
-	return "", nil
-}
-
 func (s installStep) Run(ctx context.Context, r *step.Run) error {
 	t := s.t
 	rel, err := releaseToCome(r.Operation)
@@ -52,6 +40,11 @@ func (s installStep) Run(ctx context.Context, r *step.Run) error {
 	// Said now, not after the half minute that the installation takes.
 	if err := t.envThere(ctx); err != nil {
 		return err
+	}
+	if rel.State == release.Installed {
+		// The configuration may have changed since.
+		r.Say("installed already")
+		return errors.Join(r.Fault(ctx, "during"), t.copyEnv(ctx, rel.ID))
 	}
 	dir := t.Releases.Dir(rel.ID)
 	venv := path.Join(dir, ".venv")
@@ -88,6 +81,34 @@ func (s installStep) Run(ctx context.Context, r *step.Run) error {
 	}
 	r.Say("%d packages in %s", packages, rel.ID)
 	return r.Note(ctx, factRelease, rel)
+}
+
+// Probe asks whether the release is recorded as installed.
+func (s installStep) Probe(ctx context.Context, r *step.Run) (bool, error) {
+	rel, err := releaseToCome(r.Operation)
+	if err != nil || rel.State == release.Installed { // before: only its configuration is copied
+		return false, err
+	}
+	recorded, err := s.t.Releases.Find(ctx, rel.ID)
+	if err != nil || recorded.State != release.Installed {
+		return false, err
+	}
+	// The record came before the note.
+	return true, r.Note(ctx, factRelease, recorded)
+}
+
+// Digest also covers the service's configuration, of which the release gets
+// its copy.
+func (s installStep) Digest(ctx context.Context, r *step.Run) (string, error) {
+	common, err := s.inputs.Digest(ctx, r)
+	if err != nil {
+		return "", err
+	}
+	env, err := s.t.Host.ReadFile(ctx, s.t.Config.Env.File)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil // Run says what to do
+	}
+	return common + " env=" + digest(r.ID()+string(env)), err
 }
 
 // pip installs the requirements and counts the packages on the way.

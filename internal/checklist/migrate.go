@@ -132,7 +132,7 @@ func (s migrateStep) Run(ctx context.Context, r *step.Run) error {
 	if err != nil {
 		return err
 	}
-	if err := r.Note(ctx, factSchema, before); err != nil {
+	if err := r.NoteOnce(ctx, factSchema, before); err != nil {
 		return err
 	}
 	if !plan.Compatible {
@@ -144,7 +144,7 @@ func (s migrateStep) Run(ctx context.Context, r *step.Run) error {
 		return err
 	}
 	out := &lineWriter{each: func(line string) { r.Progress(0, 0, line) }}
-	if err := t.alembic(rel.ID).Upgrade(ctx, "head", out); err != nil {
+	if err := t.migrator(r, rel.ID).Upgrade(ctx, "head", out); err != nil {
 		return err
 	}
 	after, err := t.databaseHead(ctx)
@@ -193,6 +193,12 @@ func (t *Target) plannedMigrations(ctx context.Context, r *step.Run, id string) 
 		if err != nil || head == plan.From {
 			return plan, err
 		}
+		// An interrupted try has come some way: what has to be taken back, and
+		// whether the API may run meanwhile, is as planned for the whole.
+		var before schemaState
+		if began, err := r.Operation.Fact(factSchema, &before); err != nil || began {
+			return plan, err
+		}
 	}
 	plan, err := t.planMigrations(ctx, id)
 	if err != nil {
@@ -236,5 +242,8 @@ func (s migrateStep) Probe(ctx context.Context, r *step.Run) (bool, error) {
 		return false, err
 	}
 	head, err := s.t.databaseHead(ctx)
-	return head == rel.Head, err
+	if err != nil || head != rel.Head {
+		return false, err
+	}
+	return true, s.t.alembic(rel.ID).Check(ctx)
 }

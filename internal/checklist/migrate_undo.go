@@ -98,7 +98,7 @@ func (t *Target) downgrade(ctx context.Context, r *step.Run, now, before schemaS
 		target = "base"
 	}
 	out := &lineWriter{each: func(line string) { r.Progress(0, 0, line) }}
-	if err := t.alembic(rel.ID).Downgrade(ctx, target, out); err != nil {
+	if err := t.migrator(r, rel.ID).Downgrade(ctx, target, out); err != nil {
 		return err
 	}
 	after, err := t.schemaState(ctx)

@@ -2,11 +2,12 @@ package checklist
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
+	"github.com/goldfinch-etf/etf-deploy/internal/config"
 	"github.com/goldfinch-etf/etf-deploy/internal/journal"
 	"github.com/goldfinch-etf/etf-deploy/internal/lease"
 	"github.com/goldfinch-etf/etf-deploy/internal/step"
@@ -21,68 +22,154 @@ type Agenda struct {
 	Keep   bool // a failure is left as it is: taking it back is not what was asked for
 }
 
-// Operate runs a new operation of this kind: it takes the lease, looks for an
-// interrupted operation, records everything in a journal of its own, and takes
-// back what it did when a step fails. The operation is returned also with an
-// error, for the report, unless it never began.
+// Operate runs a target that changes something, as an operation of its own or
+// as the next stage of one that is open. The operation is returned also with
+// an error, for the report, unless it never began. Over an interrupted
+// operation a pipeline takes the way that the configuration names.
 func (t *Target) Operate(ctx context.Context, kind string, o Options) (*step.Operation, error) {
+	op, err := t.operate(ctx, kind, o)
+	way := t.Config.Operation.Interrupted
+	if !errors.Is(err, ErrInterruptedBefore) || way == config.InterruptedStop || !inPipeline() {
+		return op, err
+	}
+	t.Observer.Log("resume", fmt.Sprintf("%v: operation.interrupted is %s", err, way))
+	if earlier, err := t.Resume(ctx, way == config.InterruptedUndo, o.Wait); err != nil {
+		return earlier, err
+	}
+	return t.operate(ctx, kind, o)
+}
+
+// inPipeline reports whether nobody can be asked: GitHub Actions and most
+// others set CI.
+func inPipeline() bool { return os.Getenv("CI") != "" || runURL() != "" }
+
+func (t *Target) operate(ctx context.Context, kind string, o Options) (*step.Operation, error) {
 	if o.Ref == "" {
 		o.Ref = t.Config.Source.Ref
 	}
 	if err := CheckRef(o.Ref); err != nil {
 		return nil, err
 	}
-	agenda, err := t.agenda(kind, o)
-	if err != nil {
+	if _, err := t.agenda(kind, o); err != nil {
 		return nil, err
 	}
+	if isStage(kind) {
+		return t.stage(ctx, kind, o)
+	}
+	return t.alone(ctx, kind, o)
+}
+
+// alone runs a target as an operation of its own.
+func (t *Target) alone(ctx context.Context, kind string, o Options) (*step.Operation, error) {
 	id := journal.NewID(kind, t.Now())
-	held, err := t.takeLease(ctx, id, kind)
+	held, err := t.takeLease(ctx, id, kind, o.Wait)
 	if err != nil {
 		return nil, err
 	}
-	defer t.releaseLease(held)
-	if err := t.settleEarlier(ctx, o.Force); err != nil {
-		return nil, err
-	}
-	self, err := t.Host.Process(ctx, os.Getpid())
+	defer held.release()
+	op, err := held.begin(held.ctx, id, kind, o)
 	if err != nil {
 		return nil, err
 	}
+	agenda, err := held.t.agenda(kind, o)
+	if err != nil {
+		return op, err
+	}
+	return op, held.perform(op, agenda)
+}
+
+// begin opens the journal of a new operation, when earlier ones are settled.
+func (held *heldLease) begin(ctx context.Context, id, kind string, o Options) (*step.Operation, error) {
+	t := held.t
+	warnings, err := t.soundRecords(ctx)
+	for _, w := range warnings {
+		t.Observer.Log("records", w)
+	}
+	if err == nil {
+		err = t.settleEarlier(ctx, held, o.Force)
+	}
+	if err != nil {
+		return nil, err
+	}
+	keys, err := t.configKeys()
+	if err != nil {
+		return nil, err
+	}
+	options, err := json.Marshal(o)
+	if err != nil {
+		return nil, err
+	}
+	holder := held.Holder()
 	j, err := journal.Create(ctx, t.Host, t.journalDir(), journal.Header{
-		ID: id, Kind: kind, By: Whoami(), Process: self, Run: runURL(), Reason: o.Override, Token: held.Token(),
+		ID: id, Kind: kind, By: holder.By, Process: holder.Process, Run: holder.Run, Reason: o.Override, Token: holder.Token, Options: options,
 	}, t.Now)
 	if err != nil {
 		return nil, err
 	}
 	op := step.NewOperation(j, t.Observer, t.Now)
-	return op, t.perform(ctx, op, agenda, held)
+	return op, op.Note(ctx, factConfig, keys)
+}
+
+// factOptions are the Options of a later stage, where it chose the release.
+const factOptions = "options"
+
+// agendaOf is what an operation set out to do, for whoever goes on with it.
+func (t *Target) agendaOf(log journal.Log) (Agenda, error) {
+	o := Options{Ref: t.Config.Source.Ref}
+	chosen, err := log.Fact(factOptions, &o)
+	if given := log.Header().Options; err == nil && !chosen && len(given) > 0 {
+		err = json.Unmarshal(given, &o)
+	}
+	if err != nil {
+		return Agenda{}, fmt.Errorf("reading the options of %s: %w", log.Header().ID, err)
+	}
+	agenda, err := t.agenda(log.Header().Kind, o)
+	if log.Header().Kind == stagesKind {
+		agenda = agenda.asFarAs(log)
+	}
+	return agenda, err
 }
 
 // perform runs an agenda to one of its ends and records which.
-func (t *Target) perform(ctx context.Context, op *step.Operation, agenda Agenda, held *lease.Lease) error {
+func (held *heldLease) perform(op *step.Operation, agenda Agenda) error {
+	if err := held.do(op, agenda, agenda.Steps); err != nil {
+		return err
+	}
+	return held.t.record(held.ctx, op, agenda)
+}
+
+// do runs steps of an agenda. When one fails all of the agenda is taken back:
+// by another process where the service was touched. An operation that has lost
+// its lease does nothing more: whoever took it over decides.
+func (held *heldLease) do(op *step.Operation, agenda Agenda, steps []step.Step) error {
+	ctx, t := held.ctx, held.t
 	touched := func() bool { return serviceTouched(op.Journal().Log(), agenda) }
 	successor := &successor{t: t, op: op}
 	// At a signal Mage leaves five seconds, which the end of a step may take
 	// alone: who takes the service back is started at once, and waits for us.
 	stop := context.AfterFunc(ctx, func() {
-		if touched() && !agenda.Keep {
+		if touched() && !agenda.Keep && !lost(ctx) {
 			successor.start()
 		}
 	})
-	err := op.Do(ctx, agenda.Steps)
+	err := op.Do(ctx, steps)
 	stop()
 	switch {
 	case err == nil:
-		return t.record(ctx, op, agenda)
+		return nil
+	case lost(ctx) || errors.Is(err, lease.ErrLost):
+		return errors.Join(err, context.Cause(ctx))
 	case agenda.Keep && touched():
 		return errors.Join(fmt.Errorf("%w: it was left as it is: %w", step.ErrNeedsPerson, err), op.End(ctx, journal.Left, err.Error()))
 	case touched():
-		t.releaseLease(held)
+		held.park(successorPatience)
 		return errors.Join(err, successor.follow(ctx))
 	}
 	return errors.Join(err, t.undo(ctx, op, agenda, false, err))
 }
+
+// lost reports whether a context has ended because the lease was lost.
+func lost(ctx context.Context) bool { return errors.Is(context.Cause(ctx), lease.ErrLost) }
 
 // record writes the papers of what was achieved. It is not cut short: the
 // service is where it should be, and what is missing is only said.
@@ -123,25 +210,4 @@ func serviceTouched(log journal.Log, agenda Agenda) bool {
 		}
 	}
 	return false
-}
-
-// takeLease takes the lease on the target for an operation.
-func (t *Target) takeLease(ctx context.Context, id, purpose string) (*lease.Lease, error) {
-	self, err := t.Host.Process(ctx, os.Getpid())
-	if err != nil {
-		return nil, err
-	}
-	return lease.Take(ctx, t.Host, t.opsDir(), lease.Holder{
-		Operation: id, Purpose: purpose, By: Whoami(), Process: self, Run: runURL(),
-	}, t.Now())
-}
-
-// releaseLease frees the lease. That it was taken over meanwhile is no fault;
-// that it could not be written is told, the next taker will see a dead process.
-func (t *Target) releaseLease(held *lease.Lease) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	if err := held.Release(ctx, t.Now()); err != nil && !errors.Is(err, lease.ErrHeld) {
-		t.Observer.Log("lease", err.Error())
-	}
 }

@@ -49,6 +49,9 @@ func (s changelogStep) Run(ctx context.Context, r *step.Run) error {
 		return nil
 	}
 	entry := title + "\n" + heading + "\n" + bullets(commits) + rest
+	if err := r.Fault(ctx, "during"); err != nil {
+		return err
+	}
 	r.Say("%d commits in %s", len(commits), t.ChangelogFile())
 	return t.Host.WriteFile(ctx, t.ChangelogFile(), []byte(entry), 0o644)
 }
@@ -143,6 +146,9 @@ func (s notesStep) Run(ctx context.Context, r *step.Run) error {
 	if err := t.Host.Mkdir(ctx, path.Dir(file), 0o755); err != nil {
 		return err
 	}
+	if err := r.Fault(ctx, "during"); err != nil {
+		return err
+	}
 	r.Say("%s", file)
 	return t.Host.WriteFile(ctx, file, []byte(text), 0o644)
 }
@@ -224,6 +230,9 @@ func (s cleanStep) Run(ctx context.Context, r *step.Run) error {
 		if err := t.Releases.Remove(ctx, old.ID); err != nil {
 			return err
 		}
+	}
+	if err := r.Fault(ctx, "during"); err != nil {
+		return err
 	}
 	if err := t.removePartialBackups(ctx); err != nil {
 		return err

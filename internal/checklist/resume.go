@@ -6,12 +6,11 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
-	"github.com/goldfinch-etf/etf-deploy/internal/host"
 	"github.com/goldfinch-etf/etf-deploy/internal/journal"
 	"github.com/goldfinch-etf/etf-deploy/internal/lease"
-	"github.com/goldfinch-etf/etf-deploy/internal/postgres"
 	"github.com/goldfinch-etf/etf-deploy/internal/step"
 )
 
@@ -28,7 +27,7 @@ var ErrNothingToResume = errors.New("no operation is interrupted")
 func (t *Target) unfinished(ctx context.Context) ([]journal.Log, error) {
 	logs, err := journal.List(ctx, t.Host, t.journalDir())
 	if err != nil {
-		return nil, fmt.Errorf("%w: look what it holds, then move the file away", err)
+		return nil, err
 	}
 	var open []journal.Log
 	for _, log := range logs {
@@ -41,50 +40,83 @@ func (t *Target) unfinished(ctx context.Context) ([]journal.Log, error) {
 	return open, nil
 }
 
-// settleEarlier deals with unfinished operations before a new one begins; the
-// caller holds the lease. One that did not touch the service is tidied up, one
-// that has achieved everything gets its papers. What is left is a person's
-// choice: only `resume` takes the service back. With force a failed undo, which
-// a person has mended by hand, is passed over.
-func (t *Target) settleEarlier(ctx context.Context, force bool) error {
+// settleEarlier deals with unfinished operations before a new one begins. One
+// that did not touch the service is tidied up, one that has achieved
+// everything gets its papers. What is left is a person's choice, or the
+// configuration's. With force a failed undo, which a person has mended by
+// hand, is passed over.
+func (t *Target) settleEarlier(ctx context.Context, held *heldLease, force bool) error {
 	open, err := t.unfinished(ctx)
 	if err != nil {
 		return err
 	}
 	for _, log := range open {
-		if host.Alive(ctx, t.Host, log.Owner()) && log.Outcome() == "" {
-			// Between two processes of one operation the lease is free for a moment.
-			return fmt.Errorf("%w: %s of %s is being handed over to another process: wait for it to end", lease.ErrHeld, log.Header().ID, log.Header().By)
-		}
 		if log.Outcome() == journal.Stuck && force {
 			continue
 		}
-		agenda, err := t.agenda(log.Header().Kind, Options{})
+		agenda, err := t.agendaOf(log)
 		if err != nil {
 			return err
 		}
 		if serviceTouched(log, agenda) && !achieved(log, agenda) {
-			return fmt.Errorf("%w: %s", ErrInterruptedBefore, describeUnfinished(log))
+			return fmt.Errorf("%w: %s", ErrInterruptedBefore, describeUnfinished(log, agenda))
 		}
-		if _, err := t.end(ctx, log, agenda); err != nil {
+		if _, err := held.goOn(ctx, log, agenda, true); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func describeUnfinished(log journal.Log) string {
+// describeUnfinished says where an operation stands and which ways there are.
+func describeUnfinished(log journal.Log, agenda Agenda) string {
 	at := "before its first step"
 	if steps := log.Steps(); len(steps) > 0 {
 		last := steps[len(steps)-1]
 		at = fmt.Sprintf("at %s (%s)", last.Name, last.Type)
 	}
-	text := fmt.Sprintf("%s of %s, last heard of %s, %s: `resume -undo` takes the service back to the release before",
-		log.Header().ID, log.Header().By, log.Last().Time.Format(time.RFC3339), at)
-	if log.Outcome() == journal.Stuck {
-		text += "; its first try failed: " + firstLine(log.Last().Text) + "; once a person has mended the service, `deploy -force` passes over it"
+	text := fmt.Sprintf("%s of %s, last heard of %s, %s", log.Header().ID, log.Header().By, log.Last().Time.Format(time.RFC3339), at)
+	switch {
+	case log.Outcome() == journal.Stuck:
+		return text + ": `resume` tries again to take the service back; its last try failed: " + firstLine(log.Last().Text) +
+			"; once a person has mended the service, `deploy -force` passes over it"
+	case goesBack(log, agenda):
+		return text + ": `resume` finishes taking the service back to the release before"
 	}
-	return text
+	return fmt.Sprintf("%s: `resume` goes on with %s; `resume -undo` takes the service back to the release before", text, join(stepsLeft(log, agenda)))
+}
+
+// stepsLeft are the steps of an unfinished operation that are still to be done
+// or, where it goes back, to be taken back.
+func stepsLeft(log journal.Log, agenda Agenda) []string {
+	var left []string
+	if goesBack(log, agenda) {
+		for _, s := range slices.Backward(step.Flat(agenda.Steps)) {
+			state, _ := log.Step(s.String())
+			if _, can := s.(step.Undoer); can && state.Touched() {
+				left = append(left, s.String())
+			}
+		}
+		return left
+	}
+	for _, s := range step.Flat(slices.Concat(agenda.Steps, agenda.Record)) {
+		if state, _ := log.Step(s.String()); state.Type != journal.Done && state.Type != journal.Skipped {
+			left = append(left, s.String())
+		}
+	}
+	return left
+}
+
+// goesBack reports whether an operation was on its way back when it was
+// interrupted, or a failure would have led it there.
+func goesBack(log journal.Log, agenda Agenda) bool {
+	if log.TakenBack() {
+		return true
+	}
+	return slices.ContainsFunc(step.Flat(agenda.Steps), func(s step.Step) bool {
+		state, _ := log.Step(s.String())
+		return state.Type == journal.Failed
+	})
 }
 
 // achieved reports whether all that is taken back together was done.
@@ -97,9 +129,9 @@ func achieved(log journal.Log, agenda Agenda) bool {
 	return ok && (state.Type == journal.Done || state.Type == journal.Skipped)
 }
 
-// Resume ends the newest unfinished operation: forwards where only its papers
-// are missing, otherwise, if undo allows it, by taking the service back.
-func (t *Target) Resume(ctx context.Context, undo bool) (*step.Operation, error) {
+// Resume goes on with the newest unfinished operation from its journal:
+// forwards, unless it was on its way back already or undo asks for that.
+func (t *Target) Resume(ctx context.Context, undo bool, wait time.Duration) (*step.Operation, error) {
 	open, err := t.unfinished(ctx)
 	if err != nil {
 		return nil, err
@@ -108,11 +140,18 @@ func (t *Target) Resume(ctx context.Context, undo bool) (*step.Operation, error)
 		return nil, ErrNothingToResume
 	}
 	log := open[0]
-	held, err := t.leaseToEnd(ctx, log.Header().ID)
+	id := log.Header().ID
+	succeeds := os.Getenv(handOverVariable) == id
+	if succeeds {
+		wait = successorPatience // the step that its predecessor is in may need its grace to end
+	} else if err := t.parkedForOthers(ctx); err != nil {
+		return nil, err
+	}
+	held, err := t.takeLease(ctx, id, "resume", wait)
 	if err != nil {
 		return nil, err
 	}
-	defer t.releaseLease(held)
+	defer held.release()
 	// It may have ended while we waited for the lease.
 	if log, err = journal.Read(ctx, t.Host, log.Path); err != nil {
 		return nil, err
@@ -120,59 +159,48 @@ func (t *Target) Resume(ctx context.Context, undo bool) (*step.Operation, error)
 	if o := log.Outcome(); o != "" && o != journal.Stuck {
 		return nil, ErrNothingToResume
 	}
-	agenda, err := t.agenda(log.Header().Kind, Options{})
+	agenda, err := held.t.agendaOf(log)
 	if err != nil {
 		return nil, err
 	}
-	if !undo && serviceTouched(log, agenda) && !achieved(log, agenda) {
-		return nil, fmt.Errorf("%w: %s", ErrUsage, describeUnfinished(log))
-	}
-	return t.end(ctx, log, agenda)
+	return held.goOn(held.ctx, log, agenda, undo)
 }
 
-// leaseToEnd takes the lease for ending an operation. The process that was
-// started to take it back waits for the one that it follows.
-func (t *Target) leaseToEnd(ctx context.Context, id string) (*lease.Lease, error) {
-	for end := time.Now().Add(successorPatience); ; {
-		held, err := t.takeLease(ctx, id, "resume")
-		if !errors.Is(err, lease.ErrHeld) || os.Getenv(handOverVariable) != id || time.Now().After(end) {
-			return held, err
-		}
-		if err := sleep(ctx, 100*time.Millisecond); err != nil {
-			return nil, err
-		}
+// parkedForOthers refuses what somebody else keeps for the next stage of his
+// operation.
+func (t *Target) parkedForOthers(ctx context.Context) error {
+	holder, err := lease.Show(ctx, t.Host, t.opsDir())
+	if err != nil || holder == nil {
+		return err
 	}
+	if state := holder.State(ctx, t.Now()); state == lease.Parked && !mine(*holder) {
+		return &lease.HeldError{Holder: *holder, State: state}
+	}
+	return nil
 }
 
-// end brings an unfinished operation to its end, in the place of a process
-// that is gone. The caller holds the lease.
-func (t *Target) end(ctx context.Context, log journal.Log, agenda Agenda) (*step.Operation, error) {
-	self, err := t.Host.Process(ctx, os.Getpid())
-	if err != nil {
-		return nil, err
+// goOn brings an unfinished operation to an end, in the place of a process
+// that is gone.
+func (held *heldLease) goOn(ctx context.Context, log journal.Log, agenda Agenda, undo bool) (*step.Operation, error) {
+	t := held.t
+	way := "resume"
+	if undo {
+		way = "resume -undo"
 	}
-	j, err := journal.Open(ctx, t.Host, log.Path, t.Now)
+	op, err := held.takeUp(ctx, log, way)
 	if err != nil {
-		return nil, err
-	}
-	op := step.NewOperation(j, t.Observer, t.Now)
-	if err := j.Append(ctx, journal.Record{Type: journal.HandOver, Process: &self, Text: "ending it"}); err != nil {
 		return op, err
 	}
-	// First nothing may act any more; then it is looked at what was done.
-	if _, err := op.EndOrphans(ctx, t.Host, 20*time.Second); err != nil {
-		return op, fmt.Errorf("%w: %w", step.ErrNeedsPerson, err)
-	}
-	if achieved(log, agenda) {
+	switch {
+	case achieved(log, agenda):
 		return op, t.record(ctx, op, agenda)
-	}
-	touched := serviceTouched(log, agenda)
-	if touched {
-		if err := t.endSessions(ctx, op); err != nil {
-			return op, fmt.Errorf("%w: %w: once that is mended, `resume -undo` goes on", step.ErrNeedsPerson, err)
+	case !undo && !goesBack(log, agenda):
+		if err := t.sameInputs(ctx, op, agenda); err != nil {
+			return op, err
 		}
+		return op, held.perform(op, agenda)
 	}
-	err = t.undo(ctx, op, agenda, touched, failure(log))
+	err = t.undo(ctx, op, agenda, serviceTouched(log, agenda), failure(log))
 	if errors.Is(err, ErrTakenBack) && !errors.Is(err, step.ErrNeedsPerson) {
 		err = nil // which is what was asked for
 	}
@@ -184,32 +212,8 @@ func (t *Target) end(ctx context.Context, log journal.Log, agenda Agenda) (*step
 func failure(log journal.Log) error {
 	for _, r := range slices.Backward(log.Records) {
 		if r.Type == journal.Failed {
-			return fmt.Errorf("%s: %s", r.Step, r.Text)
+			return fmt.Errorf("%s: %s", r.Step, strings.TrimPrefix(r.Text, r.Step+": "))
 		}
 	}
 	return step.ErrInterrupted
-}
-
-// endSessions ends what the operation's processes left in the database: a
-// session goes on with its statement after its client has gone. It works over
-// another database of the server, since a swap that was cut off leaves the live
-// one closed; such a one is opened again.
-func (t *Target) endSessions(ctx context.Context, op *step.Operation) error {
-	u, err := t.databaseURL()
-	if err != nil {
-		return err
-	}
-	conn, err := postgres.Connect(ctx, t.Host, u.WithDatabase("postgres"), "etf-deploy")
-	if err != nil {
-		return err
-	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	if _, err := postgres.EndSessions(ctx, conn, op.ApplicationName()); err != nil {
-		return err
-	}
-	var restoring restoreNames
-	if ok, err := op.Fact(factRestore, &restoring); err != nil || !ok {
-		return err
-	}
-	return postgres.Reopen(ctx, t.Host, u, "etf-deploy")
 }

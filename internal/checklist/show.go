@@ -13,6 +13,7 @@ import (
 
 	"github.com/goldfinch-etf/etf-deploy/internal/config"
 	"github.com/goldfinch-etf/etf-deploy/internal/journal"
+	"github.com/goldfinch-etf/etf-deploy/internal/release"
 	"github.com/goldfinch-etf/etf-deploy/internal/report"
 )
 
@@ -55,28 +56,53 @@ func (t *Target) WriteHistory(ctx context.Context, w io.Writer, operation string
 	return errors.Join(table.Write(w), err)
 }
 
-// WriteReleases prints the releases on the target.
+// WriteReleases prints the releases on the target, and behind them what does
+// not agree. Where the records cannot be read the folders are listed.
 func (t *Target) WriteReleases(ctx context.Context, w io.Writer, asJSON bool) error {
+	wrong, err := t.Releases.Disagreements(ctx)
+	if err != nil {
+		return err
+	}
 	all, err := t.Releases.All(ctx)
+	if errors.Is(err, release.ErrDamaged) || errors.Is(err, release.ErrNewer) {
+		all, err = t.foldersAsReleases(ctx)
+	}
 	if err != nil {
 		return err
 	}
-	live, err := t.Releases.Current(ctx)
-	if err != nil {
-		return err
-	}
+	link, _ := t.Releases.Link(ctx) // its error is in Disagreements'
+	live := path.Base(link)
 	if asJSON {
-		return writeJSON(w, "releases", all)
+		return report.JSON(w, map[string]any{"version": formatVersion, "releases": all, "current": link, "disagreements": wrong})
 	}
 	table := report.NewTable("", "release", "state", "ref", "Alembic head", "by", "subject")
 	for _, r := range all {
 		mark := ""
-		if live != nil && live.ID == r.ID {
+		if live == r.ID {
 			mark = "live"
 		}
 		table.Row(mark, r.ID, string(r.State), r.Ref, r.Head, r.By, r.Subject)
 	}
-	return table.Write(w)
+	if err := table.Write(w); err != nil {
+		return err
+	}
+	for i, text := range wrong {
+		if i == 0 {
+			fmt.Fprintln(w)
+		}
+		pageWriter{w}.row("disagrees", "%s", text)
+	}
+	return nil
+}
+
+// foldersAsReleases is what can be said of the releases without their records.
+func (t *Target) foldersAsReleases(ctx context.Context) ([]release.Release, error) {
+	names, err := t.Releases.Folders(ctx)
+	var all []release.Release
+	for _, name := range names {
+		all = append(all, release.Release{ID: name, State: "not known"})
+	}
+	return all, err
 }
 
 // WriteServices prints the service's processes.
@@ -95,21 +121,30 @@ func (t *Target) WriteServices(ctx context.Context, w io.Writer, asJSON bool) er
 	return table.Write(w)
 }
 
-// WriteBackups prints the backups on the target.
+// WriteBackups prints the backups on the target and, behind them, the databases
+// that were kept on the server.
 func (t *Target) WriteBackups(ctx context.Context, w io.Writer, asJSON bool) error {
 	all, err := t.Backups(ctx)
+	kept, keptErr := t.KeptDatabases(ctx)
+	if keptErr != nil {
+		err = errors.Join(err, fmt.Errorf("the kept databases could not be listed: %w", keptErr))
+	}
 	if asJSON {
-		if jsonErr := writeJSON(w, "backups", all); jsonErr != nil {
-			return jsonErr
-		}
-		return err
+		return errors.Join(report.JSON(w, map[string]any{"version": formatVersion, "backups": all, "kept": kept}), err)
 	}
 	table := report.NewTable("backup", "age", "size", "rows", "Alembic head", "proven", "purpose")
 	for _, m := range all {
 		table.Row(m.ID, report.Duration(t.Now().Sub(m.Created)), report.Bytes(m.Database.Size), report.Count(m.Database.Total()),
 			join(m.Database.AlembicHeads), proof(m.Proof), m.Purpose)
 	}
-	return errors.Join(table.Write(w), err)
+	if writeErr := table.Write(w); writeErr != nil {
+		return errors.Join(writeErr, err)
+	}
+	if len(kept) > 0 {
+		fmt.Fprintln(w)
+		err = errors.Join(err, keptTable(kept).Write(w))
+	}
+	return err
 }
 
 func proof(p Proof) string {

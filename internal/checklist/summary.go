@@ -1,10 +1,8 @@
 package checklist
 
 import (
-	"context"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/journal"
 	"github.com/goldfinch-etf/etf-deploy/internal/report"
@@ -39,7 +37,11 @@ func (t *Target) Summary(w io.Writer, op *step.Operation) error {
 	if state, ok := log.Step(notesStep{}.String()); ok && state.Type == journal.Done {
 		fmt.Fprintf(w, "notes            %s\n", t.NotesFile(op.ID()))
 	}
-	fmt.Fprintf(w, "outcome          %s\n", log.Outcome())
+	outcome := log.Outcome()
+	if log.Parked() {
+		outcome = "parked until its next stage"
+	}
+	fmt.Fprintf(w, "outcome          %s\n", outcome)
 	return nil
 }
 
@@ -57,37 +59,4 @@ func StepTable(w io.Writer, log journal.Log) error {
 		table.Row(s.Name, result, report.Duration(s.Duration), firstLine(s.Text))
 	}
 	return table.Write(w)
-}
-
-// A HistoryEntry is one operation in the list of `history`.
-type HistoryEntry struct {
-	ID       string              `json:"id"`
-	Kind     string              `json:"kind"`
-	By       string              `json:"by"`
-	Began    time.Time           `json:"began"`
-	Duration time.Duration       `json:"duration"` // nanoseconds, to the last record
-	Outcome  string              `json:"outcome"`  // of journal, or running, interrupted
-	Text     string              `json:"text,omitempty"`
-	Achieved bool                `json:"achieved"` // all that would be taken back together was done
-	Steps    []journal.StepState `json:"steps"`
-}
-
-// unfinished reports whether somebody has to do something about it.
-func (e *HistoryEntry) unfinished() bool {
-	return e.Outcome == "interrupted" || e.Outcome == "running" || e.Outcome == journal.Stuck
-}
-
-// History lists the operations on the target, newest first.
-func (t *Target) History(ctx context.Context) ([]HistoryEntry, error) {
-	logs, err := journal.List(ctx, t.Host, t.journalDir())
-	var entries []HistoryEntry
-	for _, log := range logs {
-		agenda, agendaErr := t.agenda(log.Header().Kind, Options{})
-		entries = append(entries, HistoryEntry{
-			ID: log.Header().ID, Kind: log.Header().Kind, By: log.Header().By, Began: log.Began(),
-			Duration: log.Last().Time.Sub(log.Began()), Outcome: t.outcome(ctx, log), Text: log.Last().Text, Steps: log.Steps(),
-			Achieved: agendaErr == nil && achieved(log, agenda),
-		})
-	}
-	return entries, err
 }

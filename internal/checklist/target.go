@@ -120,14 +120,26 @@ func (t *Target) alembic(id string) *alembic.Client {
 // alembicAt does so for the migrations in dir, by any environment that has
 // what they need.
 func (t *Target) alembicAt(python, dir string) *alembic.Client {
+	return alembic.New(t.Host, t.alembicOptions(python, dir))
+}
+
+// migrator is alembic for a step that migrates: its sessions carry the
+// operation's name and fence.
+func (t *Target) migrator(r *step.Run, id string) *alembic.Client {
+	o := t.alembicOptions(t.venvPython(id), t.backend(id))
+	o.ApplicationName, o.Fence = r.ApplicationName(), r.Token()
+	return alembic.New(t.Host, o)
+}
+
+func (t *Target) alembicOptions(python, dir string) alembic.Options {
 	db := t.Config.Database
-	return alembic.New(t.Host, alembic.Options{
+	return alembic.Options{
 		Python:           python,
 		Dir:              dir,
 		Env:              t.migrationEnv(),
 		LockTimeout:      db.LockTimeout,
 		StatementTimeout: db.StatementTimeout,
-	})
+	}
 }
 
 // migrationEnv has Alembic work as the owning role; the service's own .env

@@ -62,6 +62,8 @@ type Header struct {
 	Run     string       `json:"run,omitempty"`    // URL of the pipeline run
 	Reason  string       `json:"reason,omitempty"` // given by the person, such as for an override
 	Token   int64        `json:"token,omitempty"`  // of the lease, and of the fence in the database
+
+	Options json.RawMessage `json:"options,omitempty"` // what the target was called with
 }
 
 // A Record is one line of a journal.

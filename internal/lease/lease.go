@@ -1,16 +1,18 @@
 // Package lease lets one operation at a time change a target. It lies on the
 // target, not on the machine that the suite runs on, so that a laptop and a
-// pipeline see the same one.
+// pipeline see the same one. A holder keeps it by a heartbeat, parks it between
+// two stages, and loses it when it is not heard of; a Guard keeps one who has
+// lost it from changing anything more.
+//
+// Whether a lease has expired is judged by the clock of whoever looks: the
+// clocks of the machines have to agree to well within the expiry.
 package lease
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"path"
-	"strconv"
+	"sync"
 	"time"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/host"
@@ -19,183 +21,187 @@ import (
 // Version of the lease files that this package writes.
 const Version = 1
 
-// ErrHeld is in the error of Take when another operation holds the lease.
+// DefaultExpiry is that of a Request without one.
+const DefaultExpiry = time.Minute
+
+// ErrHeld is in the error of who finds that another holds the lease.
 var ErrHeld = errors.New("the lease is held")
 
-// A Holder is what a lease file says.
-type Holder struct {
-	V         int          `json:"v"`
-	Token     int64        `json:"token"` // grows with every lease; also the fence in the database
-	Operation string       `json:"operation"`
-	Purpose   string       `json:"purpose"` // the target
-	By        string       `json:"by"`      // user@machine
-	Process   host.Process `json:"process"`
-	Run       string       `json:"run,omitempty"` // URL of the pipeline run
-	Since     time.Time    `json:"since"`
-	Released  *time.Time   `json:"released,omitempty"`
+// ErrLost is in the error of a holder whose lease is its own no more; it is
+// ErrHeld too.
+var ErrLost error = lost{}
+
+type lost struct{}
+
+func (lost) Error() string { return "the lease is lost" }
+func (lost) Unwrap() error { return ErrHeld }
+
+// A HeldError says who holds the lease. It is ErrHeld.
+type HeldError struct {
+	Holder Holder
+	State  State         // Held or Parked
+	Waited time.Duration // in vain
 }
 
-// String says who holds it, since when and what for.
-func (h Holder) String() string {
-	s := fmt.Sprintf("%s holds it since %s for %s (process %d", h.By, h.Since.UTC().Format(time.RFC3339), h.Purpose, h.Process.PID)
-	if h.Run != "" {
-		s += ", " + h.Run
+func (e *HeldError) Error() string {
+	text := fmt.Sprintf("%v: %s", ErrHeld, e.Holder)
+	if e.State == Held && !e.Holder.Expires.IsZero() {
+		text += ", free from " + stamp(e.Holder.Expires) + " on if no sign of life follows"
 	}
-	return s + ")"
+	if e.State == Parked {
+		text += " for the next stage of that operation; lease:release frees it"
+	}
+	if e.Waited > 0 {
+		text += "; waited " + e.Waited.Round(time.Second/10).String() + " for it"
+	}
+	return text
 }
 
-// A Lease is held until it is released or its process is gone.
+// Is makes it ErrHeld.
+func (e *HeldError) Is(target error) bool { return target == ErrHeld }
+
+// A Lease is held until it is parked or released, its process is gone, or it
+// was not heard of for its expiry.
 type Lease struct {
-	h      host.Host
-	dir    string
-	holder Holder
-}
+	h   host.Host
+	dir string
+	r   Request
 
-// Take takes the lease in dir for holder, whose Token and Since it sets. Each
-// lease is the file of the number after the last one's, made exclusively: of
-// many takers, whatever their clocks say, one wins. A lease whose process is
-// gone is free; one whose process could not be looked for is not.
-func Take(ctx context.Context, h host.Host, dir string, holder Holder, now time.Time) (*Lease, error) {
-	if err := h.Mkdir(ctx, dir, 0o700); err != nil {
-		return nil, fmt.Errorf("taking the lease: %w", err)
-	}
-	for {
-		if ctx.Err() != nil {
-			return nil, fmt.Errorf("taking the lease: %w", context.Cause(ctx))
-		}
-		last, err := Show(ctx, h, dir)
-		if err != nil {
-			return nil, err
-		}
-		if last == nil {
-			if err := layGround(ctx, h, dir, now); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		if last.Released == nil {
-			running, err := host.Running(ctx, h, last.Process)
-			if err != nil {
-				return nil, fmt.Errorf("taking the lease: %s, and it could not be seen whether it still runs: %w", last, err)
-			}
-			if running {
-				return nil, fmt.Errorf("%w: %s", ErrHeld, last)
-			}
-		}
-		holder.V, holder.Token, holder.Since, holder.Released = Version, last.Token+1, now.UTC(), nil
-		l := &Lease{h: h, dir: dir, holder: holder}
-		won, err := l.make(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if won {
-			return l, nil
-		}
-	}
-}
+	writing chan struct{} // who has put something in may write the file
 
-// layGround makes the ground, unless somebody else just has.
-func layGround(ctx context.Context, h host.Host, dir string, now time.Time) error {
-	now = now.UTC()
-	l := &Lease{h: h, dir: dir, holder: Holder{V: Version, Token: now.Unix(), Since: now, Released: &now}}
-	if err := h.Create(ctx, l.path(ground), l.encode(), 0o600); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("taking the lease: %w", err)
-	}
-	return nil
-}
-
-// make creates the file of this lease; false when another taker was first.
-func (l *Lease) make(ctx context.Context) (bool, error) {
-	err := l.h.Create(ctx, l.path(l.holder.Token), l.encode(), 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("taking the lease: %w", err)
-	}
-	// Once it is made it must be held or removed, also when ctx ends here.
-	ctx = context.WithoutCancel(ctx)
-	// A slow taker may have made a number that others had already passed.
-	if err := l.Check(ctx); err != nil {
-		if rmErr := l.h.Remove(ctx, l.path(l.holder.Token)); rmErr != nil {
-			return false, fmt.Errorf("taking the lease: %w", rmErr)
-		}
-		if !errors.Is(err, ErrHeld) {
-			return false, err
-		}
-		return false, nil
-	}
-	l.removeOlder(ctx)
-	return true, nil
-}
-
-// Show reads the newest lease; nil when there never was one. It may be
-// released, or its process gone.
-func Show(ctx context.Context, h host.Host, dir string) (*Holder, error) {
-	for {
-		all, err := tokens(ctx, h, dir)
-		if err != nil || len(all) == 0 {
-			return nil, err
-		}
-		holder, err := read(ctx, h, dir, all[len(all)-1])
-		if errors.Is(err, fs.ErrNotExist) && ctx.Err() == nil {
-			continue // removed meanwhile by the holder of the next one
-		}
-		return holder, err
-	}
+	mu      sync.Mutex
+	holder  Holder
+	renewed time.Time // before the present Expires was reckoned; monotonic
+	checked time.Time // before the last check that found it ours; monotonic
+	gone    error     // why it is ours no more: lost, or given away
+	beating *beating  // the heartbeat at work; nil without
 }
 
 // Token is the number of this lease.
-func (l *Lease) Token() int64 { return l.holder.Token }
+func (l *Lease) Token() int64 { return l.Holder().Token }
 
-// Check fails with ErrHeld when somebody has taken a later lease.
+// Holder is what was last written into the file.
+func (l *Lease) Holder() Holder {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.holder
+}
+
+// Check fails with ErrLost when a later lease exists or this one's file is
+// gone, when it was parked or released, and when no heartbeat could be written
+// for so long that anybody may have taken it. An error that is not ErrLost says
+// that it could not be looked.
 func (l *Lease) Check(ctx context.Context) error {
-	all, err := tokens(ctx, l.h, l.dir)
-	if err != nil {
+	begin := time.Now()
+	if err := l.known(); err != nil {
 		return err
 	}
-	if len(all) == 0 || all[len(all)-1] != l.holder.Token {
-		return fmt.Errorf("%w: it was taken over", ErrHeld)
-	}
-	return nil
-}
-
-// Release frees the lease. It is written, not removed: the number must not be
-// used again.
-func (l *Lease) Release(ctx context.Context, now time.Time) error {
-	if err := l.Check(ctx); err != nil {
+	if err := l.look(ctx); err != nil {
 		return err
 	}
-	now = now.UTC()
-	l.holder.Released = &now
-	if err := l.h.WriteFile(ctx, l.path(l.holder.Token), l.encode(), 0o600); err != nil {
-		return fmt.Errorf("releasing the lease: %w", err)
-	}
-	return nil
+	l.mu.Lock()
+	l.checked = begin
+	l.mu.Unlock()
+	return l.known() // this process may have stood still meanwhile
 }
 
-func (l *Lease) encode() []byte {
-	b, err := json.Marshal(l.holder)
-	if err != nil {
-		panic(err) // plain strings and numbers
-	}
-	return append(b, '\n')
-}
-
-func (l *Lease) path(token int64) string {
-	return path.Join(l.dir, prefix+strconv.FormatInt(token, 10))
-}
-
-// removeOlder tidies up. What it leaves does no harm, the next holder tries
-// again.
-func (l *Lease) removeOlder(ctx context.Context) {
-	all, err := tokens(ctx, l.h, l.dir)
-	if err != nil {
-		return
-	}
-	for _, t := range all {
-		if t != ground && t < l.holder.Token {
-			_ = l.h.Remove(ctx, l.path(t))
+// known is what is known without looking.
+func (l *Lease) known() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.gone == nil && l.beating != nil {
+		if silence := time.Since(l.renewed); silence >= l.r.Expiry {
+			l.lose(fmt.Errorf("%w: no sign of life could be written for %s, so that anybody may have taken it", ErrLost, silence.Round(time.Second/10)))
 		}
 	}
+	return l.gone
+}
+
+// lose notes that the lease is lost, and ends the context of Keep. The caller
+// has locked.
+func (l *Lease) lose(err error) {
+	if l.gone == nil {
+		l.gone = err
+	}
+	if l.beating != nil {
+		l.beating.end(err)
+	}
+}
+
+// look fails when the newest file is not ours, whatever else is known.
+func (l *Lease) look(ctx context.Context) error {
+	all, err := tokens(ctx, l.h, l.dir)
+	if err != nil {
+		return err
+	}
+	ours := l.Token()
+	if len(all) > 0 && all[len(all)-1] == ours {
+		return nil
+	}
+	err = fmt.Errorf("%w: %s is gone", ErrLost, path(l.dir, ours))
+	if len(all) > 0 && all[len(all)-1] > ours {
+		err = fmt.Errorf("%w: %s", ErrLost, successor(ctx, l.h, l.dir))
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lose(err)
+	return err
+}
+
+// successor says who has a later lease.
+func successor(ctx context.Context, h host.Host, dir string) string {
+	next, err := Show(ctx, h, dir)
+	switch {
+	case err != nil:
+		return "a later one was made: " + err.Error()
+	case next == nil:
+		return "a later one was made and is gone"
+	case next.Released == nil && !next.Parked:
+		return "it was taken over: " + next.String()
+	}
+	return "it was passed on: " + next.String()
+}
+
+// Park keeps the lease for the next stage of its operation until then: nobody
+// else may take it, and no process has to live.
+func (l *Lease) Park(ctx context.Context, until time.Time) error {
+	if err := l.known(); err != nil {
+		return fmt.Errorf("parking the lease: %w", err)
+	}
+	return l.give(ctx, "parking", fmt.Errorf("%w: it was parked", ErrLost), func(h *Holder) {
+		h.Process, h.Namespace, h.Parked, h.Expires = host.Process{}, "", true, until.UTC()
+	})
+}
+
+// Release frees the lease, unless somebody has taken it over; also one that
+// this process has lost by its silence alone. It is written, not removed: the
+// number must not be used again.
+func (l *Lease) Release(ctx context.Context) error {
+	return l.give(ctx, "releasing", fmt.Errorf("%w: it was released", ErrLost), func(h *Holder) {
+		if h.Released == nil {
+			now := l.r.Now().UTC()
+			h.Released = &now
+		}
+	})
+}
+
+// give writes that this process holds the lease no more. No heartbeat follows,
+// and no change through a Guard, also when that cannot be written: then it
+// expires.
+func (l *Lease) give(ctx context.Context, what string, gone error, change func(*Holder)) error {
+	l.mu.Lock()
+	if l.gone == nil {
+		l.gone = gone
+	}
+	l.mu.Unlock()
+	if err := l.stopBeating(ctx); err != nil {
+		return fmt.Errorf("%s the lease: %w", what, err)
+	}
+	if err := l.look(ctx); err != nil {
+		return fmt.Errorf("%s the lease: %w", what, err)
+	}
+	if err := l.rewrite(ctx, change); err != nil {
+		return fmt.Errorf("%s the lease: %w", what, err)
+	}
+	return nil
 }

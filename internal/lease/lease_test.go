@@ -5,12 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,18 +22,57 @@ var (
 	noon  = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 )
 
-// me is a holder that runs: this process.
-func me(t testing.TB) lease.Holder {
+func at(t time.Time) func() time.Time { return func() time.Time { return t } }
+
+// me asks for the lease at noon.
+func me() lease.Request {
+	return lease.Request{Operation: "op", Purpose: "deploy", By: "me@here", Run: "https://ci/1", Now: at(noon)}
+}
+
+// other asks for it too, at another time.
+func other(now time.Time) lease.Request {
+	return lease.Request{Operation: "other", Purpose: "rollback", By: "other@here", Now: at(now)}
+}
+
+func take(t *testing.T, dir string, r lease.Request) *lease.Lease {
 	t.Helper()
-	self, err := local.Process(ctx, os.Getpid())
+	l, _, err := lease.Take(ctx, local, dir, r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return lease.Holder{Operation: "op", Purpose: "deploy", By: "me@here", Process: self, Run: "https://ci/1"}
+	return l
 }
 
-// dead is a holder whose process has gone.
-func dead(t testing.TB) lease.Holder {
+func release(t *testing.T, l *lease.Lease) {
+	t.Helper()
+	if err := l.Release(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func show(t *testing.T, dir string) lease.Holder {
+	t.Helper()
+	h, err := lease.Show(ctx, local, dir)
+	if err != nil || h == nil {
+		t.Fatalf("got %v, %v", h, err)
+	}
+	return *h
+}
+
+// write makes a lease file as another machine or program would have.
+func write(t *testing.T, dir string, h lease.Holder) {
+	t.Helper()
+	b, err := json.Marshal(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, fmt.Sprint("lease.", h.Token)), b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// gone is a process that has ended.
+func gone(t testing.TB) host.Process {
 	t.Helper()
 	cmd := exec.Command("sleep", "300")
 	if err := cmd.Start(); err != nil {
@@ -47,18 +84,7 @@ func dead(t testing.TB) lease.Holder {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := me(t)
-	h.Process, h.By = p, "dead@here"
-	return h
-}
-
-func take(t *testing.T, dir string, holder lease.Holder, now time.Time) *lease.Lease {
-	t.Helper()
-	l, err := lease.Take(ctx, local, dir, holder, now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
+	return p
 }
 
 func files(t *testing.T, dir string) string {
@@ -70,29 +96,55 @@ func files(t *testing.T, dir string) string {
 	return strings.Join(names, " ")
 }
 
+// wantLost demands that a holder finds its lease lost, and who has it.
+func wantLost(t *testing.T, what string, err error, says ...string) {
+	t.Helper()
+	if !errors.Is(err, lease.ErrLost) || !errors.Is(err, lease.ErrHeld) {
+		t.Errorf("%s: got error %v, want %v", what, err, lease.ErrLost)
+		return
+	}
+	for _, s := range says {
+		if !strings.Contains(err.Error(), s) {
+			t.Errorf("%s: the error does not say %q: %v", what, s, err)
+		}
+	}
+}
+
+// wantHeld demands that the lease is refused, and who has it.
+func wantHeld(t *testing.T, what string, err error, state lease.State, says ...string) {
+	t.Helper()
+	var held *lease.HeldError
+	if !errors.Is(err, lease.ErrHeld) || !errors.As(err, &held) || held.State != state || errors.Is(err, lease.ErrLost) {
+		t.Errorf("%s: got error %v, want that it is %s", what, err, state)
+		return
+	}
+	for _, s := range says {
+		if !strings.Contains(err.Error(), s) {
+			t.Errorf("%s: the error does not say %q: %v", what, s, err)
+		}
+	}
+}
+
 func TestOneHolder(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "ops")
-	if h, err := lease.Show(ctx, local, dir); h != nil || err != nil {
+	if h, err := lease.Show(ctx, local, dir); h != nil || err != nil || h.State(ctx, noon) != lease.Free {
 		t.Errorf("before the first: got %v, %v", h, err)
 	}
-	l := take(t, dir, me(t), noon)
+	l := take(t, dir, me())
 	if l.Token() <= noon.Unix() {
 		t.Errorf("the first token is %d, want more than %d", l.Token(), noon.Unix())
 	}
-	other := me(t)
-	other.By = "other@here"
-	_, err := lease.Take(ctx, local, dir, other, noon.Add(time.Hour))
-	if !errors.Is(err, lease.ErrHeld) {
-		t.Fatalf("got error %v, want %v", err, lease.ErrHeld)
+	_, _, err := lease.Take(ctx, local, dir, other(noon.Add(time.Second)))
+	wantHeld(t, "a second one", err, lease.Held,
+		"me@here", "2026-11-23T12:00:00Z", "deploy", fmt.Sprint(os.Getpid()), "https://ci/1", "last heard of", "2026-11-23T12:01:00Z")
+	held := show(t, dir)
+	self, err := local.Process(ctx, os.Getpid())
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, part := range []string{"me@here", "2026-11-23T12:00:00Z", "deploy", fmt.Sprint(os.Getpid()), "https://ci/1"} {
-		if !strings.Contains(err.Error(), part) {
-			t.Errorf("the error does not say %q: %v", part, err)
-		}
-	}
-	held, err := lease.Show(ctx, local, dir)
-	if err != nil || held.Operation != "op" || held.Token != l.Token() || held.Released != nil || held.V != lease.Version {
-		t.Errorf("got %+v, %v", held, err)
+	if held.Operation != "op" || held.Token != l.Token() || held.Released != nil || held.V != lease.Version || held.Process != self ||
+		!strings.HasPrefix(held.Namespace, "pid:") || !held.Heartbeat.Equal(noon) || !held.Expires.Equal(noon.Add(lease.DefaultExpiry)) || held.Parked {
+		t.Errorf("got %+v", held)
 	}
 	if err := l.Check(ctx); err != nil {
 		t.Error(err)
@@ -107,328 +159,190 @@ func TestOneHolder(t *testing.T) {
 
 func TestReleased(t *testing.T) {
 	dir := t.TempDir()
-	first := take(t, dir, me(t), noon)
-	if err := first.Release(ctx, noon.Add(time.Minute)); err != nil {
-		t.Fatal(err)
+	now := noon
+	r := me()
+	r.Now = func() time.Time { return now }
+	first := take(t, dir, r)
+	now = noon.Add(time.Second)
+	release(t, first)
+	if h := show(t, dir); h.Released == nil || !h.Released.Equal(now) || h.State(ctx, now) != lease.Free || !strings.Contains(h.String(), "released at 2026-11-23T12:00:01Z") {
+		t.Errorf("got %v", h)
 	}
-	h, err := lease.Show(ctx, local, dir)
-	if err != nil || h.Released == nil || !h.Released.Equal(noon.Add(time.Minute)) {
-		t.Errorf("got %+v, %v", h, err)
+	wantLost(t, "Check after Release", first.Check(ctx), "released")
+	wantLost(t, "Park after Release", first.Park(ctx, noon.Add(time.Hour)), "released")
+	release(t, first)                                                               // once more does no harm
+	second, before, err := lease.Take(ctx, local, dir, other(noon.Add(-time.Hour))) // a clock that goes behind
+	if err != nil || before != nil || second.Token() <= first.Token() {
+		t.Fatalf("got %+v after %d, from %v, %v", second, first.Token(), before, err)
 	}
-	second := take(t, dir, me(t), noon.Add(-time.Hour)) // a clock that goes behind
-	if second.Token() <= first.Token() {
-		t.Errorf("token %d after %d", second.Token(), first.Token())
-	}
-	for what, err := range map[string]error{"Check": first.Check(ctx), "Release": first.Release(ctx, noon)} {
-		if !errors.Is(err, lease.ErrHeld) {
-			t.Errorf("%s of one that was passed on: got error %v", what, err)
-		}
-	}
+	wantLost(t, "Release of one that was passed on", first.Release(ctx), "other@here")
 	if err := second.Check(ctx); err != nil {
 		t.Error(err)
 	}
-	if h, err := lease.Show(ctx, local, dir); err != nil || h.Released != nil {
-		t.Errorf("the old holder released the new one's: %+v, %v", h, err)
+	if h := show(t, dir); h.Released != nil {
+		t.Errorf("the old holder released the new one's: %+v", h)
 	}
 }
 
-func TestDeadHolder(t *testing.T) {
-	reused := me(t) // its number is another process now
-	reused.Process.Start--
-	rebooted := me(t)
-	rebooted.Process.Boot = "00000000-0000-0000-0000-000000000000"
-	for name, gone := range map[string]lease.Holder{"killed": dead(t), "number used again": reused, "machine started again": rebooted} {
-		dir := t.TempDir()
-		old := take(t, dir, gone, noon)
-		begin := time.Now()
-		l := take(t, dir, me(t), noon)
-		if l.Token() <= old.Token() || time.Since(begin) > 5*time.Second {
-			t.Errorf("%s: token %d after %d, taken in %s", name, l.Token(), old.Token(), time.Since(begin))
-		}
-		if err := old.Check(ctx); !errors.Is(err, lease.ErrHeld) {
-			t.Errorf("%s: the old one passes: %v", name, err)
-		}
-	}
-}
-
-// blind cannot look for processes, as when a connection breaks.
-type blind struct{ host.Local }
-
-var errBlind = errors.New("connection lost")
-
-func (blind) Process(context.Context, int) (host.Process, error) { return host.Process{}, errBlind }
-
-func TestHolderThatCannotBeLookedFor(t *testing.T) {
+func TestParked(t *testing.T) {
 	dir := t.TempDir()
-	held := take(t, dir, me(t), noon)
-	if _, err := lease.Take(ctx, blind{}, dir, me(t), noon); !errors.Is(err, errBlind) || !strings.Contains(err.Error(), "me@here") {
-		t.Errorf("got error %v", err)
-	}
-	if err := held.Check(ctx); err != nil {
-		t.Errorf("it was taken over: %v", err)
-	}
-}
-
-// Many takers with clocks that differ, round after round, on a lease that was
-// released, left by a dead process, or never there.
-func TestExactlyOneWinner(t *testing.T) {
-	const rounds = 1000
-	parent := t.TempDir()
-	gone, self := dead(t), me(t)
-	dir := filepath.Join(parent, "0")
-	last := int64(0)
-	h := unsynced{}
-	for round := range rounds {
-		switch round % 4 {
-		case 0:
-			dir = filepath.Join(parent, fmt.Sprint(round)) // never there
-			last = 0
-		case 1:
-			if _, err := lease.Take(ctx, h, dir, gone, noon); err != nil {
-				t.Fatal(err)
-			}
-		}
-		takers := 4
-		if round%50 < 4 {
-			takers = 20
-		}
-		begin := make(chan struct{})
-		results := make(chan *lease.Lease, takers)
-		var all sync.WaitGroup
-		for i := range takers {
-			all.Go(func() {
-				<-begin
-				l, err := lease.Take(ctx, h, dir, self, noon.Add(time.Duration(i)*time.Second))
-				if err != nil && !errors.Is(err, lease.ErrHeld) {
-					t.Errorf("round %d: %v", round, err)
-				}
-				results <- l
-			})
-		}
-		close(begin)
-		all.Wait()
-		close(results)
-		var winners []*lease.Lease
-		for l := range results {
-			if l != nil {
-				winners = append(winners, l)
-			}
-		}
-		if len(winners) != 1 {
-			t.Fatalf("round %d has %d winners: %s", round, len(winners), files(t, dir))
-		}
-		w := winners[0]
-		if err := w.Check(ctx); err != nil || w.Token() <= last {
-			t.Fatalf("round %d: token %d after %d, %v", round, w.Token(), last, err)
-		}
-		last = w.Token()
-		if err := w.Release(ctx, noon); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// unsynced does what Local does by the same system calls, without waiting for
-// the disk: a thousand rounds would only measure that.
-type unsynced struct{ host.Local }
-
-func (unsynced) Create(_ context.Context, path string, data []byte, mode fs.FileMode) error {
-	tmp, err := beside(path, data)
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp)
-	return os.Link(tmp, path)
-}
-
-func (unsynced) WriteFile(_ context.Context, path string, data []byte, mode fs.FileMode) error {
-	tmp, err := beside(path, data)
-	if err != nil {
-		return err
-	}
-	return os.Rename(tmp, path)
-}
-
-func beside(path string, data []byte) (string, error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".tmp")
-	if err != nil {
-		return "", err
-	}
-	_, err = f.Write(data)
-	return f.Name(), errors.Join(err, f.Close())
-}
-
-func TestTokensGrowAfterTheFolderWasLost(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "ops")
-	old := take(t, dir, me(t), noon)
-	if err := os.RemoveAll(dir); err != nil {
+	until := noon.Add(2 * time.Hour)
+	l := take(t, dir, me())
+	if err := l.Park(ctx, until); err != nil {
 		t.Fatal(err)
 	}
-	if err := old.Check(ctx); !errors.Is(err, lease.ErrHeld) {
-		t.Errorf("its file is lost, but it passes: %v", err)
+	wantLost(t, "Check after Park", l.Check(ctx), "parked")
+	wantLost(t, "Park after Park", l.Park(ctx, until.Add(time.Hour)), "parked")
+	h := show(t, dir)
+	if !h.Parked || h.Process.PID != 0 || h.Namespace != "" || !h.Expires.Equal(until) || h.State(ctx, until.Add(-1)) != lease.Parked || h.State(ctx, until) != lease.Expired {
+		t.Errorf("got %+v", h)
 	}
-	if l := take(t, dir, me(t), noon.Add(time.Minute)); l.Token() <= old.Token() {
-		t.Errorf("token %d after %d", l.Token(), old.Token())
+	_, _, err := lease.Take(ctx, local, dir, other(until.Add(-1)))
+	wantHeld(t, "another operation", err, lease.Parked, "me@here", "parked until 2026-11-23T14:00:00Z", "lease:release")
+
+	next := me() // the next stage, on another machine
+	next.Now = at(noon.Add(time.Hour))
+	second, before, err := lease.Take(ctx, local, dir, next)
+	if err != nil || before != nil || second.Token() <= l.Token() {
+		t.Fatalf("the next stage: got %+v, from %v, %v", second, before, err)
 	}
-	if err := old.Release(ctx, noon); !errors.Is(err, lease.ErrHeld) {
-		t.Errorf("it could be released: %v", err)
+	wantLost(t, "the stage before", l.Release(ctx), "me@here")
+	if err := second.Park(ctx, until); err != nil {
+		t.Fatal(err)
+	}
+	// Late, its next stage only goes on; another operation takes it over.
+	next.Now = at(until.Add(time.Second))
+	third, before, err := lease.Take(ctx, local, dir, next)
+	if err != nil || before != nil {
+		t.Fatalf("the late stage: got %+v, from %v, %v", third, before, err)
+	}
+	if err := third.Park(ctx, until.Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	_, before, err = lease.Take(ctx, local, dir, other(until.Add(time.Minute)))
+	if err != nil || before == nil || before.Operation != "op" || !before.Parked {
+		t.Errorf("another operation, when it has expired: from %v, %v", before, err)
 	}
 }
 
-// slow is a host on which something happens before a file is made, once.
-type slow struct {
-	host.Local
-	before func()
-}
-
-func (s *slow) Create(ctx context.Context, path string, data []byte, mode fs.FileMode) error {
-	if before := s.before; before != nil {
-		s.before = nil
-		before()
-	}
-	return s.Local.Create(ctx, path, data, mode)
-}
-
-// One who looked before two others came and went makes a number that is free
-// again: it must notice that they have passed it.
-func TestSlowTaker(t *testing.T) {
+// Without an operation there is no other stage of the same.
+func TestParkedWithoutOperation(t *testing.T) {
 	dir := t.TempDir()
-	if err := take(t, dir, me(t), noon).Release(ctx, noon); err != nil {
+	r := me()
+	r.Operation = ""
+	if err := take(t, dir, r).Park(ctx, noon.Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	var second *lease.Lease
-	h := &slow{before: func() {
-		if err := take(t, dir, me(t), noon).Release(ctx, noon); err != nil {
-			t.Fatal(err)
-		}
-		second = take(t, dir, me(t), noon)
-	}}
-	if l, err := lease.Take(ctx, h, dir, me(t), noon); !errors.Is(err, lease.ErrHeld) {
-		t.Errorf("got %+v, %v; want %v", l, err, lease.ErrHeld)
-	}
-	if err := second.Check(ctx); err != nil {
-		t.Error(err)
-	}
-	if got, want := files(t, dir), fmt.Sprint("lease.0 lease.", second.Token()); got != want {
-		t.Errorf("the folder holds %s, want %s", got, want)
-	}
-	// And one whose turn it is when the others have released it again.
-	h.before = func() {
-		if err := second.Release(ctx, noon); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := second.Release(ctx, noon); err != nil {
-		t.Fatal(err)
-	}
-	if l, err := lease.Take(ctx, h, dir, me(t), noon); err != nil || l.Token() <= second.Token() {
-		t.Errorf("got %+v, %v", l, err)
-	}
+	_, _, err := lease.Take(ctx, local, dir, r)
+	wantHeld(t, "no operation", err, lease.Parked)
 }
 
-// vanishing has a file taken away between being listed and being read, once.
-type vanishing struct {
-	host.Local
-	before func()
-}
-
-func (v *vanishing) ReadFile(ctx context.Context, path string) ([]byte, error) {
-	if before := v.before; before != nil {
-		v.before = nil
-		before()
-	}
-	return v.Local.ReadFile(ctx, path)
-}
-
-func TestPassedOnWhileBeingRead(t *testing.T) {
-	dir := t.TempDir()
-	if err := take(t, dir, me(t), noon).Release(ctx, noon); err != nil {
-		t.Fatal(err)
-	}
-	next := me(t)
-	next.By = "next@here"
-	_, err := lease.Take(ctx, &vanishing{before: func() { take(t, dir, next, noon) }}, dir, me(t), noon)
-	if !errors.Is(err, lease.ErrHeld) || !strings.Contains(err.Error(), "next@here") {
-		t.Errorf("got error %v, want that next@here holds it", err)
-	}
-}
-
-func TestContextEnds(t *testing.T) {
-	dir := t.TempDir()
-	if err := take(t, dir, me(t), noon).Release(ctx, noon); err != nil {
-		t.Fatal(err)
-	}
-	before := files(t, dir)
-	errStop := errors.New("somebody asked for the end")
-	over, stop := context.WithCancelCause(ctx)
-	stop(errStop)
-	if _, err := lease.Take(over, local, dir, me(t), noon); err == nil {
-		t.Error("it was taken")
-	}
-	if got := files(t, dir); got != before {
-		t.Errorf("the folder holds %s, before %s", got, before)
-	}
-	// Just after the file was made it is held all the same: somebody has to
-	// release it.
-	over, stop = context.WithCancelCause(ctx)
-	l, err := lease.Take(over, &after{do: func() { stop(errStop) }}, dir, me(t), noon)
-	if err != nil {
-		t.Fatalf("made and lost: %v, %s", err, files(t, dir))
-	}
-	if err := l.Check(ctx); err != nil {
-		t.Error(err)
-	}
-}
-
-// after does something when a file has been made.
-type after struct {
-	host.Local
-	do func()
-}
-
-func (a *after) Create(ctx context.Context, path string, data []byte, mode fs.FileMode) error {
-	err := a.Local.Create(ctx, path, data, mode)
-	a.do()
-	return err
-}
-
-func TestDamaged(t *testing.T) {
-	good, err := json.Marshal(lease.Holder{V: lease.Version, Token: 99, Process: dead(t).Process})
+// Each holder that another program may have written, on this machine or
+// another one, before and after it expires.
+func TestState(t *testing.T) {
+	self, err := local.Process(ctx, os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, test := range map[string]struct{ content, says string }{
-		"rubbish":                 {"rubbish", "damaged"},
-		"empty":                   {"", "damaged"},
-		"cut off":                 {string(good[:len(good)/2]), "damaged"},
-		"an empty object":         {"{}", "damaged"},
-		"null":                    {"null", "damaged"},
-		"another number":          {strings.Replace(string(good), "99", "98", 1), "damaged"},
-		"a newer format":          {strings.Replace(string(good), `"v":1`, `"v":2`, 1), "format 2"},
-		"a newer format, changed": {`{"v":2,"token":"99"}`, "format 2"},
+	dir := t.TempDir()
+	take(t, dir, me())
+	written := show(t, dir)
+	reused := self // its number is another process now
+	reused.Start--
+	elsewhere := self
+	elsewhere.Boot = "00000000-0000-0000-0000-000000000000"
+	goneElsewhere := gone(t)
+	goneElsewhere.Boot = elsewhere.Boot
+	for name, test := range map[string]struct {
+		process       host.Process
+		namespace     string
+		before, after lease.State
+	}{
+		"it runs":                      {self, written.Namespace, lease.Held, lease.Expired},
+		"it was killed":                {gone(t), written.Namespace, lease.Dead, lease.Dead},
+		"its number was used again":    {reused, written.Namespace, lease.Dead, lease.Dead},
+		"another machine":              {elsewhere, written.Namespace, lease.Held, lease.Expired},
+		"another machine, no such one": {goneElsewhere, written.Namespace, lease.Held, lease.Expired},
+		"another container":            {gone(t), "pid:[1]", lease.Held, lease.Expired},
+		"no process":                   {host.Process{Boot: self.Boot}, written.Namespace, lease.Held, lease.Expired},
 	} {
-		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			file := filepath.Join(dir, "lease.99")
-			if err := os.WriteFile(file, []byte(test.content), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			_, err := lease.Take(ctx, local, dir, me(t), noon)
-			if err == nil || errors.Is(err, lease.ErrHeld) || !strings.Contains(err.Error(), file) || !strings.Contains(err.Error(), test.says) {
-				t.Errorf("got error %v, want one that names the file and says %q", err, test.says)
-			}
-			if b, err := os.ReadFile(file); err != nil || string(b) != test.content || files(t, dir) != "lease.99" {
-				t.Errorf("it was changed: %q, %v, %s", b, err, files(t, dir))
-			}
-		})
-	}
-	dir := t.TempDir()
-	for name, content := range map[string]string{"lease.99": string(good), "lease.98": "rubbish", "lease.x": "", "lease": "", ".lease.100.1": "", "journal": ""} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
+		h := written
+		h.Process, h.Namespace = test.process, test.namespace
+		if got := h.State(ctx, h.Expires.Add(-1)); got != test.before {
+			t.Errorf("%s: got %s, want %s", name, got, test.before)
+		}
+		if got := h.State(ctx, h.Expires); got != test.after {
+			t.Errorf("%s, past its expiry: got %s, want %s", name, got, test.after)
 		}
 	}
-	if l := take(t, dir, me(t), noon); l.Token() != 100 {
-		t.Errorf("beside other files: token %d, want 100", l.Token())
+	// Those of programs without a heartbeat: one that runs does not expire.
+	for name, test := range map[string]struct {
+		process       host.Process
+		before, after lease.State
+	}{
+		"it runs":         {self, lease.Held, lease.Held},
+		"it was killed":   {gone(t), lease.Dead, lease.Dead},
+		"another machine": {elsewhere, lease.Held, lease.Expired},
+	} {
+		h := lease.Holder{V: 1, Token: 1, Since: noon, Process: test.process}
+		if got := h.State(ctx, noon.Add(time.Minute-1)); got != test.before {
+			t.Errorf("former format, %s: got %s, want %s", name, got, test.before)
+		}
+		if got := h.State(ctx, noon.Add(time.Minute)); got != test.after {
+			t.Errorf("former format, %s, a minute later: got %s, want %s", name, got, test.after)
+		}
+	}
+	over, cancel := context.WithCancel(ctx)
+	cancel()
+	killed := written
+	killed.Process = gone(t)
+	if got := killed.State(over, noon); got != lease.Held {
+		t.Errorf("it could not be looked: got %s, want %s", got, lease.Held)
+	}
+}
+
+// What is left by a dead holder, and by one that was not heard of.
+func TestTakenOver(t *testing.T) {
+	dir := t.TempDir()
+	first := take(t, dir, me())
+	killed := show(t, dir)
+	killed.Process = gone(t)
+	write(t, dir, killed)
+	l, before, err := lease.Take(ctx, local, dir, other(noon))
+	if err != nil || before == nil || before.Operation != "op" || before.Process != killed.Process || before.Released != nil || before.Token != first.Token() || l.Token() <= first.Token() {
+		t.Fatalf("dead: got %+v from %v, %v", l, before, err)
+	}
+	wantLost(t, "Check of the dead one", first.Check(ctx), "taken over", "other@here")
+
+	far := show(t, dir)
+	far.Process.Boot = "00000000-0000-0000-0000-000000000000"
+	write(t, dir, far)
+	_, _, err = lease.Take(ctx, local, dir, me())
+	wantHeld(t, "another machine's", err, lease.Held, "other@here")
+	late := me()
+	late.Now = at(far.Expires)
+	_, before, err = lease.Take(ctx, local, dir, late)
+	if err != nil || before == nil || before.Operation != "other" {
+		t.Errorf("expired: from %v, %v", before, err)
+	}
+}
+
+func TestFormerFormat(t *testing.T) {
+	dir := t.TempDir()
+	p := gone(t)
+	old := fmt.Sprintf(`{"v":1,"token":99,"operation":"op","purpose":"deploy","by":"old@here","process":{"pid":%d,"start":%d,"boot":"%s"},"since":"2026-11-23T11:59:30Z"}`,
+		p.PID, p.Start, p.Boot)
+	file := filepath.Join(dir, "lease.99")
+	if err := os.WriteFile(file, []byte(strings.Replace(old, p.Boot, "another", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := lease.Take(ctx, local, dir, me())
+	wantHeld(t, "within a minute", err, lease.Held, "old@here")
+	if err := os.WriteFile(file, []byte(old), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l, before, err := lease.Take(ctx, local, dir, me())
+	if err != nil || before == nil || before.By != "old@here" || l.Token() != 100 {
+		t.Errorf("got %+v from %v, %v", l, before, err)
 	}
 }

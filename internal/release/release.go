@@ -50,8 +50,12 @@ type Release struct {
 	ActivatedBy string `json:"activated_by,omitempty"` // operation that last made it current
 }
 
-// ErrNotRecorded says that releases.json does not know a release.
-var ErrNotRecorded = errors.New("not recorded")
+// What may be wrong with releases.json and with what is looked for in it.
+var (
+	ErrNotRecorded = errors.New("not recorded") // it does not know a release
+	ErrDamaged     = errors.New("damaged")      // it cannot be read
+	ErrNewer       = errors.New("newer")        // a newer program has written it
+)
 
 var idForm = regexp.MustCompile(`^\d{8}T\d{6}Z-[0-9a-f]{8}$`)
 
@@ -95,7 +99,7 @@ func (s *Store) All(ctx context.Context) ([]Release, error) {
 	var f fileFormat
 	err = json.Unmarshal(b, &format)
 	if err == nil && format.V > Version {
-		return nil, fmt.Errorf("reading the releases: %s has format %d, this program knows up to %d: use the newer program that wrote it", s.file(), format.V, Version)
+		return nil, fmt.Errorf("reading the releases: %s has format %d and is %w than this program, which knows up to %d: use the newer program that wrote it", s.file(), format.V, ErrNewer, Version)
 	}
 	if err == nil {
 		err = json.Unmarshal(b, &f)
@@ -104,7 +108,7 @@ func (s *Store) All(ctx context.Context) ([]Release, error) {
 		err = errors.New("it has no format number")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the releases: %s is damaged (%w): compare it with the folders in %s and mend it", s.file(), err, path.Join(s.root, "releases"))
+		return nil, fmt.Errorf("reading the releases: %s is %w (%w): keep a copy and mend it; the notes “release” in the journals hold each record, %s the folders", s.file(), ErrDamaged, err, path.Join(s.root, "releases"))
 	}
 	return f.Releases, nil
 }

@@ -114,6 +114,9 @@ func (o *Operation) do(ctx context.Context, s Step) error {
 		}
 		if reason != "" {
 			o.observer.Finished(name, string(journal.Skipped), 0, reason)
+			if state.Type == journal.Done {
+				return nil // by this operation, which stays so
+			}
 			return o.journal.Append(ctx, journal.Record{Type: journal.Skipped, Step: name, Text: reason})
 		}
 	}

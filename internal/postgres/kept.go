@@ -1,0 +1,66 @@
+package postgres
+
+import (
+	"context"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// A KeptDatabase is a database that the suite made and left beside the live
+// one. Nothing removes it: it may hold what cannot be had again.
+type KeptDatabase struct {
+	Name      string    `json:"name"`
+	Side      bool      `json:"side"`          // a side database that was never swapped in; otherwise one that was replaced
+	When      time.Time `json:"when,omitzero"` // that it was replaced, or began to be restored; zero: not said
+	Operation string    `json:"operation,omitempty"`
+	Reason    string    `json:"reason"`
+	Bytes     int64     `json:"bytes"`  // 0 where this role may not look
+	InUse     bool      `json:"in_use"` // a session is open in it
+}
+
+const keptSQL = `SELECT d.datname, c.text, coalesce(CASE WHEN has_database_privilege(d.oid, 'CONNECT') THEN pg_database_size(d.oid) END, 0),
+	EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid)
+	FROM pg_database d, LATERAL (SELECT shobj_description(d.oid, 'pg_database') AS text) c
+	WHERE starts_with(c.text, $1) OR starts_with(c.text, $2) ORDER BY 1`
+
+// Kept lists the databases of the server that a swap has replaced, and the side
+// databases that were left over, or are being restored just now. conn may be
+// to any database of the server.
+func Kept(ctx context.Context, conn Querier) ([]KeptDatabase, error) {
+	rows, _ := conn.Query(ctx, keptSQL, keptMark, sideMark)
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (KeptDatabase, error) {
+		var k KeptDatabase
+		var comment string
+		err := row.Scan(&k.Name, &comment, &k.Bytes, &k.InUse)
+		k.explain(comment)
+		return k, err
+	})
+	return all, wrap("listing the kept databases", err)
+}
+
+var (
+	keptForm     = regexp.MustCompile(`^replaced (\S+) by (\S+): `)
+	completeForm = regexp.MustCompile(`, by (\S+)$`)
+	startedForm  = regexp.MustCompile(`^being restored since (\S+)$`)
+)
+
+// explain reads the comment. What is not as Swap and Restore write it is shown
+// as it stands.
+func (k *KeptDatabase) explain(comment string) {
+	text, kept := strings.CutPrefix(comment, keptMark)
+	if !kept {
+		text = strings.TrimPrefix(comment, sideMark)
+	}
+	k.Side, k.Reason = !kept, text
+	if m := keptForm.FindStringSubmatch(text); kept && m != nil {
+		k.Operation, k.Reason = m[2], text[len(m[0]):]
+		k.When, _ = time.Parse(time.RFC3339, m[1])
+	} else if m := startedForm.FindStringSubmatch(text); !kept && m != nil {
+		k.When, _ = time.Parse(time.RFC3339, m[1])
+	} else if m := completeForm.FindStringSubmatch(text); !kept && m != nil {
+		k.Operation = m[1]
+	}
+}
