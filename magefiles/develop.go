@@ -4,10 +4,12 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,6 +31,27 @@ func Test(ctx context.Context) error {
 			return err
 		}
 		return run(ctx, 80*time.Minute, "go", "test", "-timeout=40m", "./...")
+	})
+}
+
+// Faults deploys to a sandbox of its own with a fault at every step, and with servers taken away, and prints the matrix; a part of it is in Test.
+func Faults(ctx context.Context,
+	kills *int, // instead, kill so many times at random instants
+	seed *int, // of those instants; default 1
+	only *string, // only this step, or this fault of a server
+	out *string, // write the matrix to this file, as Markdown; default faults.md
+) error {
+	env := []string{"ETF_FAULT_SUITE=whole", "ETF_FAULT_ONLY=" + value(only), "ETF_FAULT_OUT=" + cmp.Or(value(out), "faults.md")}
+	if kills != nil {
+		from := 1
+		if seed != nil {
+			from = *seed
+		}
+		env = []string{"ETF_FAULT_SUITE=kills", fmt.Sprintf("ETF_FAULT_KILLS=%d", *kills), fmt.Sprintf("ETF_FAULT_SEED=%d", from)}
+	}
+	return developing(ctx, func(ctx context.Context) error {
+		// Verbose, so that each line comes when it is printed.
+		return runWith(ctx, env, 6*time.Hour, "go", "test", "-count=1", "-v", "-timeout=5h50m", "./internal/faults")
 	})
 }
 
@@ -104,7 +127,12 @@ func developing(ctx context.Context, f func(context.Context) error) error {
 
 // run shows what a command prints, and the command.
 func run(ctx context.Context, timeout time.Duration, argv ...string) error {
-	fmt.Fprintln(os.Stderr, "+ "+strings.Join(argv, " "))
-	_, err := host.Local{}.Run(ctx, host.Command{Argv: argv, Stdout: os.Stdout, Stderr: os.Stderr, Timeout: timeout})
+	return runWith(ctx, nil, timeout, argv...)
+}
+
+// runWith is run with further variables.
+func runWith(ctx context.Context, env []string, timeout time.Duration, argv ...string) error {
+	fmt.Fprintln(os.Stderr, "+ "+strings.Join(slices.Concat(env, argv), " "))
+	_, err := host.Local{}.Run(ctx, host.Command{Argv: argv, Env: env, Stdout: os.Stdout, Stderr: os.Stderr, Timeout: timeout})
 	return err
 }

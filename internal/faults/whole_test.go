@@ -4,10 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -68,29 +66,24 @@ func (r *rig) noPauseFlag(t *testing.T) {
 	}
 }
 
-// leaseFree looks into the newest lease file: it was released, or its holder
-// is gone.
+// leaseFree wants a lease that anybody may take.
 func (r *rig) leaseFree(t *testing.T) {
 	t.Helper()
-	all, err := filepath.Glob(filepath.Join(r.Env["ETF_ROOT"], "ops", "lease.*"))
-	if err != nil || len(all) == 0 {
-		t.Fatalf("there is no lease file (%v)", err)
+	if state := r.leaseState(t); state == "held" || state == "parked" {
+		t.Errorf("the lease is %s", state)
 	}
-	newest := slices.MaxFunc(all, func(a, b string) int { return len(a)*2 - len(b)*2 + strings.Compare(a, b) })
-	content, err := os.ReadFile(newest)
-	if err != nil {
+}
+
+func (r *rig) leaseState(t testing.TB) string {
+	t.Helper()
+	var shown struct{ Lease struct{ State string } }
+	if err := json.Unmarshal([]byte(r.Mage(t, 0, "lease:show", "-json").Stdout), &shown); err != nil {
 		t.Fatal(err)
 	}
-	var lease struct {
-		Released *time.Time
-		Process  struct{ PID int }
+	if shown.Lease.State == "" {
+		t.Error("lease:show tells no state")
 	}
-	if err := json.Unmarshal(content, &lease); err != nil {
-		t.Fatalf("%s: %v", newest, err)
-	}
-	if lease.Released == nil && slices.ContainsFunc(r.programs(), func(p process) bool { return p.pid == lease.Process.PID }) {
-		t.Errorf("the lease is held: %s", content)
-	}
+	return shown.Lease.State
 }
 
 // databaseWhole looks for sessions and databases that an operation left, and

@@ -20,7 +20,10 @@ type Status struct {
 		Head              string `json:"alembic_head"`
 	}
 	Database  string `json:"alembic_head"`
-	Processes []struct{ Name, State, Release string }
+	Processes []struct {
+		Name, State, Release string
+		PID                  int
+	}
 	Operation *struct{ ID, Kind, Outcome, Text string }
 	Paused    string
 	Next      string
