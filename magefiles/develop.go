@@ -41,7 +41,11 @@ func Faults(ctx context.Context,
 	only *string, // only this step, or this fault of a server
 	out *string, // write the matrix to this file, as Markdown; default faults.md
 ) error {
-	env := []string{"ETF_FAULT_SUITE=whole", "ETF_FAULT_ONLY=" + value(only), "ETF_FAULT_OUT=" + cmp.Or(value(out), "faults.md")}
+	file, err := filepath.Abs(cmp.Or(value(out), "faults.md"))
+	if err != nil {
+		return err
+	}
+	env := []string{"ETF_FAULT_SUITE=whole", "ETF_FAULT_ONLY=" + value(only), "ETF_FAULT_OUT=" + file}
 	if kills != nil {
 		from := 1
 		if seed != nil {
@@ -50,8 +54,8 @@ func Faults(ctx context.Context,
 		env = []string{"ETF_FAULT_SUITE=kills", fmt.Sprintf("ETF_FAULT_KILLS=%d", *kills), fmt.Sprintf("ETF_FAULT_SEED=%d", from)}
 	}
 	return developing(ctx, func(ctx context.Context) error {
-		// Verbose, so that each line comes when it is printed.
-		return runWith(ctx, env, 6*time.Hour, "go", "test", "-count=1", "-v", "-timeout=5h50m", "./internal/faults")
+		// In the folder of the package go test shows each line when it is printed.
+		return runIn(ctx, "internal/faults", env, 6*time.Hour, "go", "test", "-count=1", "-timeout=5h50m")
 	})
 }
 
@@ -127,12 +131,12 @@ func developing(ctx context.Context, f func(context.Context) error) error {
 
 // run shows what a command prints, and the command.
 func run(ctx context.Context, timeout time.Duration, argv ...string) error {
-	return runWith(ctx, nil, timeout, argv...)
+	return runIn(ctx, "", nil, timeout, argv...)
 }
 
-// runWith is run with further variables.
-func runWith(ctx context.Context, env []string, timeout time.Duration, argv ...string) error {
+// runIn is run in a folder, with further variables.
+func runIn(ctx context.Context, dir string, env []string, timeout time.Duration, argv ...string) error {
 	fmt.Fprintln(os.Stderr, "+ "+strings.Join(slices.Concat(env, argv), " "))
-	_, err := host.Local{}.Run(ctx, host.Command{Argv: argv, Env: env, Stdout: os.Stdout, Stderr: os.Stderr, Timeout: timeout})
+	_, err := host.Local{}.Run(ctx, host.Command{Argv: argv, Dir: dir, Env: env, Stdout: os.Stdout, Stderr: os.Stderr, Timeout: timeout})
 	return err
 }
