@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -103,7 +104,7 @@ func TestFence(t *testing.T) {
 					return // psycopg2 has no asynchronous sessions
 				}
 				upgrade := func(token int64) error {
-					return with(c, func(o *Options) { o.Fence = token }).Upgrade(t.Context(), "head", nil)
+					return with(c, func(o *Options) { o.Fence, o.LockTimeout = token, 5*time.Second }).Upgrade(t.Context(), "head", nil)
 				}
 				wantFenced(t, upgrade(4), "no etf_ops.fence")
 				if name == "plain" {

@@ -36,6 +36,7 @@ type Manifest struct {
 	Delta     *postgres.DumpInfo `json:"delta,omitempty"`   // what changed between the dump and the stop; none when the dump was taken inside it
 	Env       EnvCopy            `json:"env"`
 	Proof     Proof              `json:"proof"`
+	Keep      bool               `json:"keep,omitempty"` // retention never removes it: it may hold rows that are nowhere else
 }
 
 // EnvCopy is the copy of the service's configuration.
@@ -216,10 +217,10 @@ func (t *Target) Manifest(ctx context.Context, id string) (*Manifest, error) {
 	}
 	var m Manifest
 	if err := json.Unmarshal(b, &m); err != nil {
-		return nil, fmt.Errorf("reading %s: damaged: %w", file, err)
+		return nil, fmt.Errorf("reading %s: damaged: %w: the backup does not count; look at its dump by hand, or remove the folder", file, err)
 	}
 	if m.V > ManifestVersion {
-		return nil, fmt.Errorf("reading %s: format %d, this program knows up to %d", file, m.V, ManifestVersion)
+		return nil, fmt.Errorf("reading %s: format %d, this program knows up to %d: use the newer program that wrote it", file, m.V, ManifestVersion)
 	}
 	return &m, nil
 }
@@ -268,6 +269,11 @@ func (t *Target) VerifyBackup(ctx context.Context, id string) (*Manifest, error)
 	}
 	dir := t.backupDir(id)
 	if err := postgres.VerifyDump(ctx, t.Host, path.Join(dir, dumpFile), m.Database, postgres.VerifyOptions{BinDir: t.Config.Database.Tools}); err != nil {
+		var mismatch *postgres.MismatchError
+		if errors.As(err, &mismatch) {
+			m.Proof = Proof{} // whatever it was: it counts as good no more
+			err = errors.Join(err, t.writeManifest(ctx, dir, m))
+		}
 		return nil, fmt.Errorf("%w: backup %s: %w", step.ErrFault, id, err)
 	}
 	env, err := t.Host.ReadFile(ctx, path.Join(dir, m.Env.File))

@@ -179,11 +179,8 @@ func withinWindow(op *step.Operation) error {
 // stopped; before there is one, what the configuration says. A journal that
 // cannot be read is not asked.
 func (t *Target) expectedCutOver(ctx context.Context) time.Duration {
-	logs, _ := journal.List(ctx, t.Host, t.journalDir())
-	for _, log := range logs {
-		if log.Header().Kind != "deploy" || log.Outcome() != journal.Succeeded {
-			continue
-		}
+	logs, _ := journal.Newest(ctx, t.Host, t.journalDir(), wholeDeployment)
+	for _, log := range slices.DeleteFunc(logs, func(log journal.Log) bool { return !wholeDeployment(log) }) {
 		var from, to time.Time
 		stopped, fromErr := log.Fact(factWorkersStopped, &from)
 		started, toErr := log.Fact(factWorkersStarted, &to)

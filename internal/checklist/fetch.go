@@ -70,6 +70,9 @@ func (s fetchStep) Run(ctx context.Context, r *step.Run) error {
 		return r.Fault(ctx, "during")
 	}
 	for _, known := range all {
+		if _, err := t.Host.Stat(ctx, t.backend(known.ID)); err != nil {
+			continue // recorded, and gone
+		}
 		if known.Commit == commit && (known.State == release.Fetched || known.State == release.Installed) {
 			r.Say("%s %s: %s already as %s", s.ref, commit[:8], known.State, known.ID)
 			return errors.Join(r.Fault(ctx, "during"), r.Note(ctx, factRelease, known))

@@ -37,7 +37,12 @@ func (e *HistoryEntry) unfinished() bool {
 // History lists the operations on the target, newest first. Journals that
 // cannot be read are in the error, beside the good ones.
 func (t *Target) History(ctx context.Context) ([]HistoryEntry, error) {
-	logs, err := journal.List(ctx, t.Host, t.journalDir())
+	return t.historyUntil(ctx, func(journal.Log) bool { return false })
+}
+
+// historyUntil is History as far as the first operation that is last.
+func (t *Target) historyUntil(ctx context.Context, last func(journal.Log) bool) ([]HistoryEntry, error) {
+	logs, err := journal.Newest(ctx, t.Host, t.journalDir(), last)
 	var entries []HistoryEntry
 	for _, log := range logs {
 		entries = append(entries, t.historyEntry(ctx, log))

@@ -72,6 +72,10 @@ func (t *Target) schemaBack(ctx context.Context, r *step.Run, before schemaState
 		if err != nil {
 			return err
 		}
+		m.Keep = true
+		if err := t.writeManifest(ctx, t.backupDir(m.ID), m); err != nil {
+			return err
+		}
 		r.Log("what release %s wrote is kept in backup %s", rel.ID, m.ID)
 	}
 	downgradeErr := t.downgrade(ctx, r, now, before)

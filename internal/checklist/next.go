@@ -2,6 +2,7 @@ package checklist
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -15,13 +16,18 @@ func (s *Status) next() string {
 	if mend := slices.Concat(s.Damaged, s.blocked); len(mend) > 0 {
 		return fmt.Sprintf("mend this, then `status` again%s: %s", others(len(mend)-1), mend[0])
 	}
+	unseen := s.missing("releases", "database", "processes", "operations")
 	if op := s.Operation; op != nil && op.unfinished() {
-		return op.next()
+		text := op.next()
+		if unseen && op.Outcome != running {
+			text += "; before that, what could not be looked at has to answer"
+		}
+		return text
 	}
 	switch {
 	case s.LeaseState == lease.Held && s.Lease != nil:
 		return "nothing now: " + s.Lease.String()
-	case s.missing("releases", "database", "processes", "operations"):
+	case unseen:
 		return "pre:connections: what status could not look at is named above"
 	case s.Live == nil:
 		return "deploy: no release is live"
@@ -34,6 +40,17 @@ func (s *Status) next() string {
 		}
 	}
 	return s.calm()
+}
+
+var targetForm = regexp.MustCompile(`^[a-z]+(:[a-z]+)?( -[a-z]+)?$`)
+
+// commandIn is the command that a next begins with; empty when it is none.
+func commandIn(next string) string {
+	command, _, _ := strings.Cut(next, ": ")
+	if !targetForm.MatchString(command) || command == "nothing" {
+		return ""
+	}
+	return command
 }
 
 // calm is what to do when the service runs as it should.

@@ -81,12 +81,13 @@ func (t *Target) alone(ctx context.Context, kind string, o Options) (*step.Opera
 // begin opens the journal of a new operation, when earlier ones are settled.
 func (held *heldLease) begin(ctx context.Context, id, kind string, o Options) (*step.Operation, error) {
 	t := held.t
+	// First: what an interrupted operation left half-way is not mended by hand.
+	if err := t.settleEarlier(ctx, held, o.Force); err != nil {
+		return nil, err
+	}
 	warnings, err := t.soundRecords(ctx)
 	for _, w := range warnings {
 		t.Observer.Log("records", w)
-	}
-	if err == nil {
-		err = t.settleEarlier(ctx, held, o.Force)
 	}
 	if err != nil {
 		return nil, err

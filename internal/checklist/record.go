@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"path"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -225,7 +224,15 @@ func (s cleanStep) Run(ctx context.Context, r *step.Run) error {
 	if live == nil {
 		return errors.New("no release is live")
 	}
-	expired := release.Expired(all, live.ID, t.Config.Retention.Releases)
+	open, err := t.unfinished(ctx) // this operation among them
+	if err != nil {
+		return err
+	}
+	needed, err := neededBy(open)
+	if err != nil {
+		return err
+	}
+	expired := release.Expired(all, live.ID, t.Config.Retention.Releases, needed.Releases...)
 	for _, old := range expired {
 		if err := t.Releases.Remove(ctx, old.ID); err != nil {
 			return err
@@ -237,10 +244,15 @@ func (s cleanStep) Run(ctx context.Context, r *step.Run) error {
 	if err := t.removePartialBackups(ctx); err != nil {
 		return err
 	}
-	backups, err := t.expiredBackups(ctx)
+	manifests, err := t.Backups(ctx)
+	if err != nil {
+		r.Log("left alone: %v", err)
+	}
+	remaining, err := t.Releases.All(ctx)
 	if err != nil {
 		return err
 	}
+	backups := spentBackups(manifests, remaining, t.Config.Retention.Backups, needed.Backups)
 	for _, id := range backups {
 		if err := t.Host.Remove(ctx, t.backupDir(id)); err != nil {
 			return err
@@ -265,25 +277,4 @@ func (t *Target) removePartialBackups(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// expiredBackups are those beyond retention that no kept release needs to go
-// back by.
-func (t *Target) expiredBackups(ctx context.Context) ([]string, error) {
-	all, err := t.Backups(ctx)
-	if err != nil {
-		return nil, err
-	}
-	releases, err := t.Releases.All(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var expired []string
-	for i, m := range all {
-		needed := slices.ContainsFunc(releases, func(r release.Release) bool { return r.Backup == m.ID })
-		if i >= t.Config.Retention.Backups && !needed {
-			expired = append(expired, m.ID)
-		}
-	}
-	return expired, nil
 }

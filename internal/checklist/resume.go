@@ -25,19 +25,19 @@ var ErrNothingToResume = errors.New("no operation is interrupted")
 // whose undo failed, newest first, back to the last whole deployment: what was
 // before that, it has overtaken.
 func (t *Target) unfinished(ctx context.Context) ([]journal.Log, error) {
-	logs, err := journal.List(ctx, t.Host, t.journalDir())
+	logs, err := journal.Newest(ctx, t.Host, t.journalDir(), wholeDeployment)
 	if err != nil {
 		return nil, err
 	}
-	var open []journal.Log
-	for _, log := range logs {
-		if outcome := log.Outcome(); outcome == "" || outcome == journal.Stuck {
-			open = append(open, log)
-		} else if log.Header().Kind == "deploy" && outcome == journal.Succeeded {
-			break
-		}
-	}
-	return open, nil
+	return slices.DeleteFunc(logs, func(log journal.Log) bool {
+		return log.Outcome() != "" && log.Outcome() != journal.Stuck
+	}), nil
+}
+
+// wholeDeployment reports whether an operation has brought the service to one
+// verified release.
+func wholeDeployment(log journal.Log) bool {
+	return log.Header().Kind == "deploy" && log.Outcome() == journal.Succeeded
 }
 
 // settleEarlier deals with unfinished operations before a new one begins. One

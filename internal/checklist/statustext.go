@@ -3,6 +3,7 @@ package checklist
 import (
 	"fmt"
 	"io"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -28,6 +29,8 @@ func (p pageWriter) row(key, format string, args ...any) {
 
 // wrapped breaks a text between words; a longer word stays whole.
 func wrapped(text string, width int) []string {
+	// A command is to be copied whole.
+	text = commandForm.ReplaceAllStringFunc(text, func(c string) string { return strings.ReplaceAll(c, " ", string(noBreak)) })
 	var lines []string
 	line := ""
 	for _, word := range strings.FieldsFunc(text, func(r rune) bool { return r != noBreak && unicode.IsSpace(r) }) {
@@ -39,6 +42,8 @@ func wrapped(text string, width int) []string {
 	}
 	return append(lines, line)
 }
+
+var commandForm = regexp.MustCompile("`[^`]{1,50}`")
 
 // noBreak is a space that a line is not broken at.
 const noBreak = '\u00a0'

@@ -408,6 +408,11 @@ func TestList(t *testing.T) {
 	if diff := cmp.Diff([]string{ids[1], ids[2], ids[0]}, got); diff != "" {
 		t.Errorf("want the newest first:\n%s", diff)
 	}
+	// What lies before the last one that matters is not even read.
+	logs, err = journal.Newest(ctx, local, dir, func(l journal.Log) bool { return l.Header().ID == ids[1] })
+	if len(logs) != 1 || logs[0].Header().ID != ids[1] || err != nil {
+		t.Errorf("as far as the newest: got %v, %v", logs, err)
+	}
 }
 
 func TestFileIsOnlyAppendedTo(t *testing.T) {
@@ -418,14 +423,14 @@ func TestFileIsOnlyAppendedTo(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		add(t, j, journal.Record{Type: journal.HandOver, Process: &host.Process{PID: 100 + i}})
+		add(t, j, journal.Record{Type: journal.HandOver, Process: &host.Process{PID: 100 + i}, Token: int64(100 + i)})
 		now := content(t, file)
 		if !strings.HasPrefix(now, before) || bytes.Count([]byte(now), []byte("\n")) != i+2 {
 			t.Fatalf("it held\n%s\nand holds\n%s", before, now)
 		}
 		before = now
 	}
-	if got := read(t, file).Owner(); got.PID != 104 || j.Log().Owner() != header.Process {
-		t.Errorf("the owner is %+v", got)
+	if got := read(t, file).Token(); got != 104 || j.Log().Token() != header.Token {
+		t.Errorf("it is worked on under token %d", got)
 	}
 }

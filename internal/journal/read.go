@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/host"
 )
@@ -43,7 +45,7 @@ func Read(ctx context.Context, h host.Host, file string) (Log, error) {
 		}
 		if err != nil {
 			if damage == nil {
-				damage = fmt.Errorf("reading the journal: %s line %d is damaged (%w); the lines before it can be trusted", file, i+1, err)
+				damage = fmt.Errorf("reading the journal: %s line %d is damaged (%w); the lines before it can be trusted, up to %s: compare the service with them (`status`), then mend or take out the line, keeping a copy", file, i+1, err, log.upTo())
 			}
 			unread = append(unread, line...)
 			continue
@@ -56,12 +58,21 @@ func Read(ctx context.Context, h host.Host, file string) (Log, error) {
 	}
 	log.Torn = string(unread)
 	if len(log.Records) == 0 || log.Records[0].Type != Begin || log.Records[0].Header == nil {
-		return log, fmt.Errorf("reading the journal: %s does not begin with an operation: nothing in it can be trusted", file)
+		return log, fmt.Errorf("reading the journal: %s does not begin with an operation, as every journal is made: nothing in it can be trusted; look at the service (`status`), look for a copy of the file, then move it away", file)
 	}
 	return log, nil
 }
 
-var errNewer = fmt.Errorf("a newer format than this program knows (%d): use the newer program that wrote it", Version)
+// upTo names the last record that was read.
+func (l Log) upTo() string {
+	if len(l.Records) == 0 {
+		return "none"
+	}
+	last := l.Last()
+	return strings.TrimSpace(fmt.Sprintf("%s %s at %s", last.Type, last.Step, last.Time.UTC().Format(time.RFC3339)))
+}
+
+var errNewer = fmt.Errorf("a newer format than this program knows (%d): it is not damaged, use the newer program that wrote it", Version)
 
 // decode reads one line. The version is looked at first: what else a newer
 // format changed cannot be known.
@@ -88,6 +99,12 @@ func decode(line []byte) (Record, error) {
 // List reads the journals in dir, newest first. Those that cannot be read are
 // reported as errors beside the good ones.
 func List(ctx context.Context, h host.Host, dir string) ([]Log, error) {
+	return Newest(ctx, h, dir, func(Log) bool { return false })
+}
+
+// Newest is List as far as the first one that is last, which it includes:
+// there may be a thousand.
+func Newest(ctx context.Context, h host.Host, dir string, last func(Log) bool) ([]Log, error) {
 	names, err := h.List(ctx, dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -97,17 +114,23 @@ func List(ctx context.Context, h host.Host, dir string) ([]Log, error) {
 	}
 	var logs []Log
 	var faults []error
-	for i := len(names) - 1; i >= 0; i-- {
-		id, isJournal := strings.CutSuffix(names[i], ".jsonl")
+	for _, name := range slices.Backward(names) {
+		id, isJournal := strings.CutSuffix(name, ".jsonl")
 		if !isJournal || !idForm.MatchString(id) {
 			continue
 		}
-		log, err := Read(ctx, h, path.Join(dir, names[i]))
+		if ctx.Err() != nil {
+			return logs, errors.Join(append(faults, fmt.Errorf("listing the journals: %w", context.Cause(ctx)))...)
+		}
+		log, err := Read(ctx, h, path.Join(dir, name))
 		if err != nil {
 			faults = append(faults, err)
 			continue
 		}
 		logs = append(logs, log)
+		if last(log) {
+			break
+		}
 	}
 	return logs, errors.Join(faults...)
 }

@@ -3,8 +3,6 @@ package journal
 import (
 	"encoding/json"
 	"time"
-
-	"github.com/goldfinch-etf/etf-deploy/internal/host"
 )
 
 // StepState is where a step stands.
@@ -37,17 +35,6 @@ func (l Log) Outcome() string {
 		return last.Outcome
 	}
 	return ""
-}
-
-// Owner is the process of the suite that last went on with the operation.
-func (l Log) Owner() host.Process {
-	owner := l.Header().Process
-	for _, r := range l.Records {
-		if r.Type == HandOver && r.Process != nil {
-			owner = *r.Process
-		}
-	}
-	return owner
 }
 
 // Token is that of the lease under which the operation was last worked on.

@@ -19,8 +19,9 @@ type beating struct {
 // Keep gives a sign of life every sixth of the expiry until stop is called,
 // also after ctx has ended: what is taken back then needs the lease too. The
 // returned context ends with ErrLost as its cause when the lease was taken
-// over, and when no sign could be written for the whole expiry, since anybody
-// may have taken it then; Warn is told after two thirds. One Keep at a time.
+// over. Warn is told when no sign could be written for two thirds of the
+// expiry: from then on somebody may soon take it, and until somebody has, the
+// holder goes on, since each of its changes looks first. One Keep at a time.
 // stop waits for a write under way and leaves the context as it is; Park and
 // Release stop by themselves.
 func (l *Lease) Keep(ctx context.Context) (kept context.Context, stop func()) {
@@ -49,7 +50,8 @@ func (l *Lease) Keep(ctx context.Context) (kept context.Context, stop func()) {
 
 func (l *Lease) interval() time.Duration { return l.r.Expiry / 6 }
 
-// keep beats, and watches how long ago that last succeeded: a write may hang.
+// keep beats, and warns once when that has not succeeded for long: a write may
+// hang.
 // One under way is waited for, not cut off: it might still come to pass, after
 // whatever is written next.
 func (l *Lease) keep(ctx context.Context, stop <-chan struct{}) {
@@ -70,9 +72,9 @@ func (l *Lease) keep(ctx context.Context, stop <-chan struct{}) {
 			warned = true
 			l.r.Warn(l.silent(silence, last))
 		}
-		wake := l.r.Expiry - silence
+		wake := l.interval()
 		if !warned {
-			wake = patience - silence
+			wake = min(wake, patience-silence)
 		}
 		if under == nil {
 			wake = min(wake, time.Until(next))

@@ -88,8 +88,7 @@ func (l *Lease) Holder() Holder {
 }
 
 // Check fails with ErrLost when a later lease exists or this one's file is
-// gone, when it was parked or released, and when no heartbeat could be written
-// for so long that anybody may have taken it. An error that is not ErrLost says
+// gone, and when it was parked or released. An error that is not ErrLost says
 // that it could not be looked.
 func (l *Lease) Check(ctx context.Context) error {
 	begin := time.Now()
@@ -102,18 +101,13 @@ func (l *Lease) Check(ctx context.Context) error {
 	l.mu.Lock()
 	l.checked = begin
 	l.mu.Unlock()
-	return l.known() // this process may have stood still meanwhile
+	return nil
 }
 
 // known is what is known without looking.
 func (l *Lease) known() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.gone == nil && l.beating != nil {
-		if silence := time.Since(l.renewed); silence >= l.r.Expiry {
-			l.lose(fmt.Errorf("%w: no sign of life could be written for %s, so that anybody may have taken it", ErrLost, silence.Round(time.Second/10)))
-		}
-	}
 	return l.gone
 }
 
@@ -173,9 +167,8 @@ func (l *Lease) Park(ctx context.Context, until time.Time) error {
 	})
 }
 
-// Release frees the lease, unless somebody has taken it over; also one that
-// this process has lost by its silence alone. It is written, not removed: the
-// number must not be used again.
+// Release frees the lease, unless somebody has taken it over. It is written,
+// not removed: the number must not be used again.
 func (l *Lease) Release(ctx context.Context) error {
 	return l.give(ctx, "releasing", fmt.Errorf("%w: it was released", ErrLost), func(h *Holder) {
 		if h.Released == nil {

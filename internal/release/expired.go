@@ -2,23 +2,30 @@ package release
 
 import "slices"
 
-// Expired lists the releases that retention lets go, newest first: all but the
-// live one, the newest keep verified ones besides (one at least: the last good
-// one), and those fetched since, ahead of a deployment to come.
-func Expired(all []Release, live string, keep int) []Release {
+// Expired lists the releases that retention lets go, in the order in which
+// they are to be removed: first those that failed, were rolled back, never
+// came to an end or were never verified, then verified ones. It keeps the live
+// one, the newest keep verified ones besides (one at least: the last good one;
+// where none was ever verified, the newest that was live), those fetched since,
+// ahead of a deployment to come, and those in needed: what an unfinished
+// operation has to go on to, or back to.
+func Expired(all []Release, live string, keep int, needed ...string) []Release {
+	verified := slices.ContainsFunc(all, func(r Release) bool { return r.State == Verified && r.ID != live })
 	kept := 0
-	var expired []Release
+	var others, good []Release
 	for _, r := range slices.Backward(all) {
+		last := r.State == Verified || r.State == Live && !verified && kept == 0
 		switch {
 		case r.ID == live:
-			continue
-		case r.State == Verified && kept < max(keep, 1):
+		case last && kept < max(keep, 1):
 			kept++
-			continue
+		case slices.Contains(needed, r.ID):
 		case (r.State == Installed || r.State == Fetched) && kept == 0:
-			continue
+		case r.State == Verified:
+			good = append(good, r)
+		default:
+			others = append(others, r)
 		}
-		expired = append(expired, r)
 	}
-	return expired
+	return append(others, good...)
 }

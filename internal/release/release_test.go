@@ -302,6 +302,10 @@ func TestExpired(t *testing.T) {
 		"fetched, behind the live one":    {[]release.State{verified, installed, verified}, 2, 2, nil},
 		"live once, never verified":       {[]release.State{verified, live, live}, 2, 3, []int{1}},
 		"none live":                       {[]release.State{verified, verified}, -1, 1, []int{0}},
+		"failed ones before verified":     {[]release.State{failed, verified, rolledBack, verified, verified, live}, 5, 1, []int{2, 0, 3, 1}},
+		"the last that was live":          {[]release.State{live, live, failed, live}, 3, 3, []int{2, 0}},
+		"rolled back to an older one":     {[]release.State{verified, verified, verified, rolledBack}, 1, 1, []int{3, 0}},
+		"nothing verified, none live":     {[]release.State{building, failed, installed}, -1, 3, []int{1, 0}},
 	} {
 		var all []release.Release
 		current := ""
@@ -312,6 +316,15 @@ func TestExpired(t *testing.T) {
 			}
 		}
 		var want, got []string
+		if n := len(test.states); n > 0 {
+			everything := make([]string, n)
+			for i := range n {
+				everything[i] = id(i)
+			}
+			if left := release.Expired(all, current, test.keep, everything...); len(left) > 0 {
+				t.Errorf("%s: removes what is needed: %v", name, left)
+			}
+		}
 		for _, i := range test.want {
 			want = append(want, id(i))
 		}
@@ -321,5 +334,20 @@ func TestExpired(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s: want (-) and got (+) differ:\n%s", name, diff)
 		}
+	}
+}
+
+// What an interrupted operation needs does not take the place of a good one.
+func TestExpiredSparesWhatIsNeeded(t *testing.T) {
+	var all []release.Release
+	for i, state := range []release.State{release.Verified, release.Verified, release.Failed, release.Building, release.Verified, release.Verified} {
+		all = append(all, release.Release{ID: id(i), State: state})
+	}
+	var got []string
+	for _, r := range release.Expired(all, id(5), 1, id(0), id(3)) {
+		got = append(got, r.ID)
+	}
+	if diff := cmp.Diff([]string{id(2), id(1)}, got); diff != "" {
+		t.Error(diff)
 	}
 }
