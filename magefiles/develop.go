@@ -4,10 +4,12 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,6 +31,31 @@ func Test(ctx context.Context) error {
 			return err
 		}
 		return run(ctx, 80*time.Minute, "go", "test", "-timeout=40m", "./...")
+	})
+}
+
+// Faults deploys to a sandbox of its own with a fault at every step, and with servers taken away, and prints the matrix; a part of it is in Test.
+func Faults(ctx context.Context,
+	kills *int, // instead, kill so many times at random instants
+	seed *int, // of those instants; default 1
+	only *string, // only this step, or this fault of a server
+	out *string, // write the matrix to this file, as Markdown; default faults.md
+) error {
+	file, err := filepath.Abs(cmp.Or(value(out), "faults.md"))
+	if err != nil {
+		return err
+	}
+	env := []string{"ETF_FAULT_SUITE=whole", "ETF_FAULT_ONLY=" + value(only), "ETF_FAULT_OUT=" + file}
+	if kills != nil {
+		from := 1
+		if seed != nil {
+			from = *seed
+		}
+		env = []string{"ETF_FAULT_SUITE=kills", fmt.Sprintf("ETF_FAULT_KILLS=%d", *kills), fmt.Sprintf("ETF_FAULT_SEED=%d", from)}
+	}
+	return developing(ctx, func(ctx context.Context) error {
+		// In the folder of the package go test shows each line when it is printed.
+		return runIn(ctx, "internal/faults", env, 6*time.Hour, "go", "test", "-count=1", "-timeout=5h50m")
 	})
 }
 
@@ -104,7 +131,12 @@ func developing(ctx context.Context, f func(context.Context) error) error {
 
 // run shows what a command prints, and the command.
 func run(ctx context.Context, timeout time.Duration, argv ...string) error {
-	fmt.Fprintln(os.Stderr, "+ "+strings.Join(argv, " "))
-	_, err := host.Local{}.Run(ctx, host.Command{Argv: argv, Stdout: os.Stdout, Stderr: os.Stderr, Timeout: timeout})
+	return runIn(ctx, "", nil, timeout, argv...)
+}
+
+// runIn is run in a folder, with further variables.
+func runIn(ctx context.Context, dir string, env []string, timeout time.Duration, argv ...string) error {
+	fmt.Fprintln(os.Stderr, "+ "+strings.Join(slices.Concat(env, argv), " "))
+	_, err := host.Local{}.Run(ctx, host.Command{Argv: argv, Dir: dir, Env: env, Stdout: os.Stdout, Stderr: os.Stderr, Timeout: timeout})
 	return err
 }

@@ -4,20 +4,21 @@ import (
 	"net"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/goldfinch-etf/etf-deploy/internal/acceptance/stack"
 )
 
 // badInput meets every wrong argument, file and server with an error that
 // names it, before anything is changed.
-func badInput(t *testing.T, s *stack) {
-	s.mage(t, 0, "release:install", "-ref=v1.1") // so that each deployment below gets to its checks at once
-	s.commit(t, "two-heads", "v1.2", "alembic/versions/0009_second_head.py", "revision = \"0009\"\ndown_revision = \"0001\"\n\n\ndef upgrade():\n    pass\n\n\ndef downgrade():\n    pass\n")
-	s.commit(t, "uninstallable", "v1.2", "requirements.txt", "no-such-package-of-anybody==99.99\n")
-	env := filepath.Join(s.env["ETF_ROOT"], "shared", ".env")
-	wrongPassword := strings.Replace(s.env["ETF_DATABASE_URL"], "etf_owner:", "etf_owner:wrong", 1)
+func badInput(t *testing.T, s *stack.Stack) {
+	s.Mage(t, 0, "release:install", "-ref=v1.1") // so that each deployment below gets to its checks at once
+	s.Commit(t, "two-heads", "v1.2", "alembic/versions/0009_second_head.py", "revision = \"0009\"\ndown_revision = \"0001\"\n\n\ndef upgrade():\n    pass\n\n\ndef downgrade():\n    pass\n")
+	s.Commit(t, "uninstallable", "v1.2", "requirements.txt", "no-such-package-of-anybody==99.99\n")
+	env := filepath.Join(s.Env["ETF_ROOT"], "shared", ".env")
+	wrongPassword := strings.Replace(s.Env["ETF_DATABASE_URL"], "etf_owner:", "etf_owner:wrong", 1)
 
 	for _, c := range []struct {
 		name   string
@@ -38,7 +39,7 @@ func badInput(t *testing.T, s *stack) {
 		{name: "requirements that cannot be installed", args: "deploy -ref=uninstallable", code: 1, says: []string{"requirements.txt", "no-such-package-of-anybody"}},
 		{name: "two Alembic heads", args: "deploy -ref=two-heads", code: 3, says: []string{"2 heads", "alembic merge"}},
 		{name: "no room on the disk", yaml: []string{"disk_reserve: 500MB", "disk_reserve: 900TB"}, args: "deploy -ref=v1.1", code: 3, says: []string{"disk of", "make room"}},
-		{name: "API port taken", before: s.takePort, args: "deploy -ref=v1.1", code: 3, says: []string{"API port", "somebody else listens"}},
+		{name: "API port taken", before: takePort(s), args: "deploy -ref=v1.1", code: 3, says: []string{"API port", "somebody else listens"}},
 		{name: ".env missing", before: withoutFile(env), args: "deploy -ref=v1.1", code: 3, says: []string{env}},
 		{name: ".env without a key", before: without(env, "CELERY_BROKER_URL"), args: "deploy -ref=v1.1", code: 3, says: []string{"CELERY_BROKER_URL"}},
 		{name: "database that refuses the login", env: []string{"ETF_DATABASE_URL=" + wrongPassword}, args: "deploy -ref=v1.1", code: 3, says: []string{"PostgreSQL", "login"}},
@@ -52,19 +53,19 @@ func badInput(t *testing.T, s *stack) {
 				defer c.before(t)()
 			}
 			if c.yaml != nil {
-				defer s.changed(t, c.yaml...)()
+				defer s.Changed(t, c.yaml...)()
 			}
-			r := s.mageEnv(t, c.env, c.code, strings.Fields(c.args)...)
+			r := s.MageEnv(t, c.env, c.code, strings.Fields(c.args)...)
 			for _, want := range c.says {
-				if !strings.Contains(r.stderr, want) {
-					t.Errorf("it does not say %q:\n%s", want, r.stderr)
+				if !strings.Contains(r.Stderr, want) {
+					t.Errorf("it does not say %q:\n%s", want, r.Stderr)
 				}
 			}
-			if password := passwordOf(t, wrongPassword); strings.Contains(r.stdout+r.stderr, password) {
+			if password := passwordOf(t, wrongPassword); strings.Contains(r.Stdout+r.Stderr, password) {
 				t.Error("the password is shown")
 			}
 		})
-		if st := s.status(t); st.Live != nil || st.Database != "0001" {
+		if st := s.Status(t); st.Live != nil || st.Database != "0001" {
 			t.Fatalf("%s has changed the service: %+v", c.name, st)
 		}
 	}
@@ -80,60 +81,19 @@ func passwordOf(t *testing.T, address string) string {
 	return password
 }
 
-// commit puts a branch into the origin that differs from another release in
-// one file of the service.
-func (s *stack) commit(t *testing.T, branch, from, file, content string) {
-	t.Helper()
-	tree := t.TempDir()
-	git := func(args ...string) {
-		cmd := exec.Command("git", append([]string{"-C", tree, "-c", "user.name=test", "-c", "user.email=test@localhost"}, args...)...)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("git %v: %v\n%s", args, err, out)
-		}
-	}
-	git("clone", "--quiet", s.env["ETF_ORIGIN"], ".")
-	git("checkout", "--quiet", "-b", branch, from)
-	if err := os.WriteFile(filepath.Join(tree, "src", "backend", file), []byte(content), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	git("add", "-A")
-	git("commit", "--quiet", "-m", branch)
-	git("push", "--quiet", "origin", branch)
-}
-
-// changed replaces texts of deploy.yaml until the returned function is called.
-func (s *stack) changed(t *testing.T, pairs ...string) (restore func()) {
-	t.Helper()
-	file := filepath.Join(s.dir, "deploy.yaml")
-	good, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	bad := string(good)
-	for i := 0; i < len(pairs); i += 2 {
-		at := strings.LastIndex(bad, pairs[i]) // the sandbox is the last environment
-		if at < 0 {
-			t.Fatalf("deploy.yaml has no %q", pairs[i])
-		}
-		bad = bad[:at] + pairs[i+1] + bad[at+len(pairs[i]):]
-	}
-	if err := os.WriteFile(file, []byte(bad), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return func() { os.WriteFile(file, good, 0o644) }
-}
-
 // takePort listens on the API's port, as a stranger would.
-func (s *stack) takePort(t *testing.T) func() {
-	u, err := url.Parse(s.env["ETF_API_URL"])
-	if err != nil {
-		t.Fatal(err)
+func takePort(s *stack.Stack) func(*testing.T) func() {
+	return func(t *testing.T) func() {
+		u, err := url.Parse(s.Env["ETF_API_URL"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := net.Listen("tcp", u.Host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return func() { l.Close() }
 	}
-	l, err := net.Listen("tcp", u.Host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return func() { l.Close() }
 }
 
 func withoutFile(file string) func(*testing.T) func() {

@@ -11,29 +11,14 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-)
 
-// ask asks the API's health once, on a connection of its own.
-func (s *stack) ask() (release string, err error) {
-	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	res, err := client.Get(s.env["ETF_API_URL"] + "/api/v1/etf/health")
-	if err != nil {
-		return "", err
-	}
-	defer res.Body.Close()
-	if _, err := io.Copy(io.Discard, res.Body); err != nil {
-		return "", err
-	}
-	if res.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("health: %s", res.Status)
-	}
-	return res.Header.Get("X-ETF-Release"), nil
-}
+	"github.com/goldfinch-etf/etf-deploy/internal/acceptance/stack"
+)
 
 // underLoad asks the API without a break, from several sides, while f runs,
 // and returns how many answers there were and the first that failed. Half of
 // the askers keep their connection, as browsers do.
-func (s *stack) underLoad(t *testing.T, f func()) (answers int, failed []error) {
+func underLoad(t *testing.T, s *stack.Stack, f func()) (answers int, failed []error) {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	var mu sync.Mutex
@@ -43,7 +28,7 @@ func (s *stack) underLoad(t *testing.T, f func()) (answers int, failed []error) 
 		wg.Go(func() {
 			for ctx.Err() == nil {
 				for _, page := range []string{"/api/v1/etf/health", "/api/v1/etf?limit=5"} {
-					err := get(client, s.env["ETF_API_URL"]+page)
+					err := get(client, s.Env["ETF_API_URL"]+page)
 					mu.Lock()
 					answers++
 					if err != nil {
@@ -77,9 +62,9 @@ func get(client *http.Client, url string) error {
 }
 
 // startUpdate asks the API for an update and returns its number.
-func (s *stack) startUpdate(t *testing.T) int64 {
+func startUpdate(t *testing.T, s *stack.Stack) int64 {
 	t.Helper()
-	res, err := http.Post(s.env["ETF_API_URL"]+"/api/v1/etf/E0000.DE/update?update_type=prices_only", "", nil)
+	res, err := http.Post(s.Env["ETF_API_URL"]+"/api/v1/etf/E0000.DE/update?update_type=prices_only", "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,11 +79,11 @@ func (s *stack) startUpdate(t *testing.T) int64 {
 }
 
 // updateStatus reads the state of an update from the database.
-func (s *stack) updateStatus(t *testing.T, id int64) (state string) {
+func updateStatus(t *testing.T, s *stack.Stack, id int64) (state string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	conn, err := pgx.Connect(ctx, s.env["ETF_DATABASE_URL"])
+	conn, err := pgx.Connect(ctx, s.Env["ETF_DATABASE_URL"])
 	if err != nil {
 		t.Fatal(err)
 	}

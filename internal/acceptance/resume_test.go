@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/goldfinch-etf/etf-deploy/internal/acceptance/stack"
 )
 
 // says fails unless a text holds all of these.
@@ -19,27 +21,27 @@ func says(t *testing.T, text string, all ...string) {
 }
 
 // killedAt deploys and has the program die at a fault point.
-func (s *stack) killedAt(t *testing.T, point string, args ...string) {
+func killedAt(t *testing.T, s *stack.Stack, point string, args ...string) {
 	t.Helper()
-	s.mageEnv(t, faults(point+"=kill"), -1, args...)
+	s.MageEnv(t, stack.Faults(point+"=kill"), -1, args...)
 }
 
-func resumesForward(t *testing.T, s *stack) {
-	before := s.serves(t)
-	s.mage(t, 0, "sandbox:release", "feature")
-	s.killedAt(t, "release:migrate:during", "deploy")
-	says(t, s.mage(t, 0, "status").stdout, "INTERRUPTED", "release:migrate", "resume")
+func resumesForward(t *testing.T, s *stack.Stack) {
+	before := s.Serves(t)
+	s.Mage(t, 0, "sandbox:release", "feature")
+	killedAt(t, s, "release:migrate:during", "deploy")
+	says(t, s.Mage(t, 0, "status").Stdout, "INTERRUPTED", "release:migrate", "resume")
 
-	restore := s.changed(t, "drain: 2m", "drain: 3m")
-	r := s.mage(t, 2, "resume")
+	restore := s.Changed(t, "drain: 2m", "drain: 3m")
+	r := s.Mage(t, 2, "resume")
 	restore()
-	says(t, r.stderr, "services:stop", "backup:create", "celery.drain")
+	says(t, r.Stderr, "services:stop", "backup:create", "celery.drain")
 
-	r = s.mage(t, 0, "resume")
-	if strings.Contains(r.stderr, "backup:create         started") {
-		t.Errorf("a step that was done is done again:\n%s", r.stderr)
+	r = s.Mage(t, 0, "resume")
+	if strings.Contains(r.Stderr, "backup:create         started") {
+		t.Errorf("a step that was done is done again:\n%s", r.Stderr)
 	}
-	if after := s.serves(t); after == before {
+	if after := s.Serves(t); after == before {
 		t.Errorf("%s serves as before", after)
 	}
 }
@@ -47,49 +49,49 @@ func resumesForward(t *testing.T, s *stack) {
 // bob is somebody else.
 var bob = []string{"GITHUB_ACTOR=bob"}
 
-func betweenStages(t *testing.T, s *stack) {
-	before := s.serves(t)
-	s.mage(t, 0, "services:stop")
-	r := s.mageEnv(t, bob, 5, "deploy")
-	says(t, r.stderr, "parked until", "services:stop")
-	s.mageEnv(t, bob, 5, "resume")
-	s.killedAt(t, "backup:create:during", "backup:create")
+func betweenStages(t *testing.T, s *stack.Stack) {
+	before := s.Serves(t)
+	s.Mage(t, 0, "services:stop")
+	r := s.MageEnv(t, bob, 5, "deploy")
+	says(t, r.Stderr, "parked until", "services:stop")
+	s.MageEnv(t, bob, 5, "resume")
+	killedAt(t, s, "backup:create:during", "backup:create")
 	// Another stage would build on half a backup.
-	says(t, s.mage(t, 1, "services:start").stderr, "backup:create", "resume")
-	s.mage(t, 0, "backup:create")
+	says(t, s.Mage(t, 1, "services:start").Stderr, "backup:create", "resume")
+	s.Mage(t, 0, "backup:create")
 
-	says(t, s.mageEnv(t, bob, 2, "lease:release").stderr, "-yes")
-	says(t, s.mageEnv(t, bob, 0, "lease:release", "-yes").stdout, "the lease is free", "resume")
-	says(t, s.mageEnv(t, bob, 1, "deploy", "-force").stderr, "services:start", "resume -undo")
+	says(t, s.MageEnv(t, bob, 2, "lease:release").Stderr, "-yes")
+	says(t, s.MageEnv(t, bob, 0, "lease:release", "-yes").Stdout, "the lease is free", "resume")
+	says(t, s.MageEnv(t, bob, 1, "deploy", "-force").Stderr, "services:start", "resume -undo")
 
 	// A pipeline takes the way that is configured.
-	restore := s.changed(t, "enforce: false", "enforce: false\n    operation:\n      interrupted: undo")
-	r = s.mageEnv(t, append(bob, "CI=true"), 0, "deploy")
+	restore := s.Changed(t, "enforce: false", "enforce: false\n    operation:\n      interrupted: undo")
+	r = s.MageEnv(t, append(bob, "CI=true"), 0, "deploy")
 	restore()
-	says(t, r.stderr, "operation.interrupted is undo", "live already")
-	s.servesAgain(t, before)
+	says(t, r.Stderr, "operation.interrupted is undo", "live already")
+	s.ServesAgain(t, before)
 }
 
-func waitsForTheLease(t *testing.T, s *stack) {
-	holder, _, _ := s.command(faults("release:fetch:during=hang,release:fetch:deadline=4s"), "release:fetch")
+func waitsForTheLease(t *testing.T, s *stack.Stack) {
+	holder, _, _ := s.Command(stack.Faults("release:fetch:during=hang,release:fetch:deadline=4s"), "release:fetch")
 	if err := holder.Start(); err != nil {
 		t.Fatal(err)
 	}
-	s.await(t, 10*time.Second, "the lease to be held", func() bool {
-		return strings.Contains(s.mage(t, 0, "lease:show", "-json").stdout, `"state": "held"`)
+	s.Await(t, 10*time.Second, "the lease to be held", func() bool {
+		return strings.Contains(s.Mage(t, 0, "lease:show", "-json").Stdout, `"state": "held"`)
 	})
-	r := s.mage(t, 5, "cache:clear")
-	says(t, r.stderr, "release:fetch", "holds it since")
-	says(t, s.mage(t, 5, "lease:release", "-yes").stderr, "release:fetch")
-	s.mage(t, 0, "cache:clear", "-wait=30s")
+	r := s.Mage(t, 5, "cache:clear")
+	says(t, r.Stderr, "release:fetch", "holds it since")
+	says(t, s.Mage(t, 5, "lease:release", "-yes").Stderr, "release:fetch")
+	s.Mage(t, 0, "cache:clear", "-wait=30s")
 	holder.Wait()
 }
 
 // damagedFiles names what is wrong with each file of the target and leaves it
 // as it is.
-func damagedFiles(t *testing.T, s *stack) {
-	s.serves(t)
-	ops := filepath.Join(s.env["ETF_ROOT"], "ops")
+func damagedFiles(t *testing.T, s *stack.Stack) {
+	s.Serves(t)
+	ops := filepath.Join(s.Env["ETF_ROOT"], "ops")
 	journals, err := filepath.Glob(filepath.Join(ops, "journal", "*.jsonl"))
 	if err != nil || len(journals) == 0 {
 		t.Fatal(err)
@@ -124,15 +126,15 @@ func damagedFiles(t *testing.T, s *stack) {
 				t.Fatal(err)
 			}
 			defer os.WriteFile(c.file, good, 0o600)
-			says(t, s.mage(t, 1, "deploy", "-force").stderr, c.says...)
-			says(t, s.mage(t, 0, "status").stdout, c.says[0])
+			says(t, s.Mage(t, 1, "deploy", "-force").Stderr, c.says...)
+			says(t, s.Mage(t, 0, "status").Stdout, c.says[0])
 			if now, err := os.ReadFile(c.file); err != nil || string(now) != bad {
 				t.Errorf("it was overwritten: %q (%v)", now, err)
 			}
 		})
 	}
 	t.Run("current names nothing", func(t *testing.T) {
-		link := filepath.Join(s.env["ETF_ROOT"], "current")
+		link := filepath.Join(s.Env["ETF_ROOT"], "current")
 		good, err := os.Readlink(link)
 		if err != nil {
 			t.Fatal(err)
@@ -147,8 +149,8 @@ func damagedFiles(t *testing.T, s *stack) {
 		}
 		point("releases/20200101T000000Z-00000000")
 		defer point(good)
-		says(t, s.mage(t, 1, "deploy", "-force").stderr, link, "20200101T000000Z-00000000")
-		says(t, s.mage(t, 0, "status").stdout, link)
+		says(t, s.Mage(t, 1, "deploy", "-force").Stderr, link, "20200101T000000Z-00000000")
+		says(t, s.Mage(t, 0, "status").Stdout, link)
 	})
-	s.serves(t)
+	s.Serves(t)
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/goldfinch-etf/etf-deploy/internal/acceptance/stack"
 )
 
 // TestStory deploys release after release over the same service, good ones and
@@ -16,7 +18,7 @@ func TestStory(t *testing.T) {
 	s := theStack
 	for _, part := range []struct {
 		name string
-		run  func(*testing.T, *stack)
+		run  func(*testing.T, *stack.Stack)
 	}{
 		{"a plan before the first deployment changes nothing", planChangesNothing},
 		{"bad input is met before anything is changed", badInput},
@@ -47,29 +49,29 @@ func TestStory(t *testing.T) {
 	}
 }
 
-func planChangesNothing(t *testing.T, s *stack) {
-	before := s.tree(t)
+func planChangesNothing(t *testing.T, s *stack.Stack) {
+	before := tree(t, s)
 	for _, args := range [][]string{{"plan"}, {"deploy", "-dryrun"}} {
-		out := s.mage(t, 0, args...).stdout
+		out := s.Mage(t, 0, args...).Stdout
 		for _, want := range []string{"first deployment", "0002", "services:stop", "pg_dump", "alembic upgrade head"} {
 			if !strings.Contains(out, want) {
 				t.Errorf("%v does not say %q:\n%s", args, want, out)
 			}
 		}
 	}
-	if out := s.mage(t, 0, "plan", "-sql").stdout; !strings.Contains(out, "ALTER TABLE etf_prices ADD COLUMN source") {
+	if out := s.Mage(t, 0, "plan", "-sql").Stdout; !strings.Contains(out, "ALTER TABLE etf_prices ADD COLUMN source") {
 		t.Errorf("no SQL:\n%s", out)
 	}
-	if after := s.tree(t); after != before {
+	if after := tree(t, s); after != before {
 		t.Errorf("the target has changed:\n%s\nbefore:\n%s", after, before)
 	}
 }
 
 // tree names every file of the target.
-func (s *stack) tree(t *testing.T) string {
+func tree(t *testing.T, s *stack.Stack) string {
 	t.Helper()
 	var b strings.Builder
-	err := filepath.WalkDir(s.env["ETF_ROOT"], func(path string, _ os.DirEntry, err error) error {
+	err := filepath.WalkDir(s.Env["ETF_ROOT"], func(path string, _ os.DirEntry, err error) error {
 		b.WriteString(path + "\n")
 		return err
 	})
@@ -79,9 +81,9 @@ func (s *stack) tree(t *testing.T) string {
 	return b.String()
 }
 
-func firstFails(t *testing.T, s *stack) {
-	s.mageEnv(t, faults("services:start:during=fail"), 1, "deploy", "-ref=v1.1")
-	st := s.status(t)
+func firstFails(t *testing.T, s *stack.Stack) {
+	s.MageEnv(t, stack.Faults("services:start:during=fail"), 1, "deploy", "-ref=v1.1")
+	st := s.Status(t)
 	if st.Live != nil || st.Database != "0001" || st.Operation.Outcome != "undone" {
 		t.Fatalf("%+v", st)
 	}
@@ -92,121 +94,119 @@ func firstFails(t *testing.T, s *stack) {
 	}
 }
 
-func faults(list string) []string { return []string{"ETF_FAULTS=" + list} }
-
-func firstDeployment(t *testing.T, s *stack) {
-	r := s.mage(t, 0, "deploy", "-ref=v1.1")
-	s.serves(t)
+func firstDeployment(t *testing.T, s *stack.Stack) {
+	r := s.Mage(t, 0, "deploy", "-ref=v1.1")
+	s.Serves(t)
 	for _, want := range []string{"workers stopped", "API stopped", "backup ", "journal ", "notes "} {
-		if !strings.Contains(r.stderr, want) {
-			t.Errorf("the table at the end does not say %q:\n%s", want, r.stderr)
+		if !strings.Contains(r.Stderr, want) {
+			t.Errorf("the table at the end does not say %q:\n%s", want, r.Stderr)
 		}
 	}
-	s.mage(t, 0, "pre:all", "deps:all", "verify:criteria", "backup:verify")
+	s.Mage(t, 0, "pre:all", "deps:all", "verify:criteria", "backup:verify")
 }
 
-func sameCommit(t *testing.T, s *stack) {
-	before := s.serves(t)
-	if r := s.mage(t, 0, "deploy", "-ref=v1.1"); !strings.Contains(r.stderr, "live already") {
-		t.Errorf("it does not say so:\n%s", r.stderr)
+func sameCommit(t *testing.T, s *stack.Stack) {
+	before := s.Serves(t)
+	if r := s.Mage(t, 0, "deploy", "-ref=v1.1"); !strings.Contains(r.Stderr, "live already") {
+		t.Errorf("it does not say so:\n%s", r.Stderr)
 	}
-	s.servesAgain(t, before)
+	s.ServesAgain(t, before)
 }
 
-func compatibleUnderLoad(t *testing.T, s *stack) {
-	answers, failed := s.underLoad(t, func() { s.mage(t, 0, "deploy") })
+func compatibleUnderLoad(t *testing.T, s *stack.Stack) {
+	answers, failed := underLoad(t, s, func() { s.Mage(t, 0, "deploy") })
 	if len(failed) > 0 || answers < 500 {
 		t.Errorf("%d of %d answers failed, the first: %v", len(failed), answers, failed[:min(3, len(failed))])
 	}
 	t.Logf("%d answers, none failed", answers)
-	s.serves(t)
+	s.Serves(t)
 }
 
-func featureByStages(t *testing.T, s *stack) {
-	before := s.serves(t)
-	s.mage(t, 0, "sandbox:release", "feature")
-	s.mage(t, 0, "release:install")
-	s.mage(t, 0, "pre:all", "-ref=main", "deps:all", "-ref=main")
-	s.mage(t, 0, "release:migrate")
-	s.mage(t, 0, "release:activate", "services:start", "cache:clear", "docs:notes")
-	st := s.status(t)
+func featureByStages(t *testing.T, s *stack.Stack) {
+	before := s.Serves(t)
+	s.Mage(t, 0, "sandbox:release", "feature")
+	s.Mage(t, 0, "release:install")
+	s.Mage(t, 0, "pre:all", "-ref=main", "deps:all", "-ref=main")
+	s.Mage(t, 0, "release:migrate")
+	s.Mage(t, 0, "release:activate", "services:start", "cache:clear", "docs:notes")
+	st := s.Status(t)
 	if st.Live.ID == before || st.Database != st.Live.Head || st.Live.State != "live" {
 		t.Errorf("%+v", st)
 	}
-	if r := s.mage(t, 5, "deploy"); !strings.Contains(r.stderr, "parked until") {
-		t.Errorf("a deployment between two stages is not told of them:\n%s", r.stderr)
+	if r := s.Mage(t, 5, "deploy"); !strings.Contains(r.Stderr, "parked until") {
+		t.Errorf("a deployment between two stages is not told of them:\n%s", r.Stderr)
 	}
-	s.mage(t, 0, "verify:criteria")
-	s.serves(t)
+	s.Mage(t, 0, "verify:criteria")
+	s.Serves(t)
 }
 
-func brokenMigration(t *testing.T, s *stack) {
-	before := s.serves(t)
-	s.mage(t, 0, "sandbox:release", "broken-migration")
-	r := s.mage(t, 1, "deploy")
-	if !strings.Contains(r.stderr, "goldfinch_kept_") {
-		t.Errorf("it does not name the database that was kept:\n%s", r.stderr)
+func brokenMigration(t *testing.T, s *stack.Stack) {
+	before := s.Serves(t)
+	s.Mage(t, 0, "sandbox:release", "broken-migration")
+	r := s.Mage(t, 1, "deploy")
+	if !strings.Contains(r.Stderr, "goldfinch_kept_") {
+		t.Errorf("it does not name the database that was kept:\n%s", r.Stderr)
 	}
-	s.servesAgain(t, before)
+	s.ServesAgain(t, before)
 }
 
-func crashing(t *testing.T, s *stack) {
-	before := s.serves(t)
-	s.mage(t, 0, "sandbox:release", "crashing")
-	answers, failed := s.underLoad(t, func() { s.mage(t, 1, "deploy") })
+func crashing(t *testing.T, s *stack.Stack) {
+	before := s.Serves(t)
+	s.Mage(t, 0, "sandbox:release", "crashing")
+	answers, failed := underLoad(t, s, func() { s.Mage(t, 1, "deploy") })
 	if len(failed) > 0 {
 		t.Errorf("%d of %d answers failed, the first: %v", len(failed), answers, failed[0])
 	}
-	s.servesAgain(t, before)
+	s.ServesAgain(t, before)
 }
 
-func crashingWorkers(t *testing.T, s *stack) {
-	before := s.serves(t)
-	s.commit(t, "crashing-workers", "v1.3", "app/tasks/__init__.py", "import sys\n\nif \"worker\" in sys.argv:\n    raise RuntimeError(\"workers do not start\")\n")
-	r := s.mage(t, 1, "deploy", "-ref=crashing-workers")
-	if !strings.Contains(r.stderr, "workers do not start") {
-		t.Errorf("the end of the workers' log is not shown:\n%s", r.stderr)
+func crashingWorkers(t *testing.T, s *stack.Stack) {
+	before := s.Serves(t)
+	s.Commit(t, "crashing-workers", "v1.3", "app/tasks/__init__.py", "import sys\n\nif \"worker\" in sys.argv:\n    raise RuntimeError(\"workers do not start\")\n")
+	r := s.Mage(t, 1, "deploy", "-ref=crashing-workers")
+	if !strings.Contains(r.Stderr, "workers do not start") {
+		t.Errorf("the end of the workers' log is not shown:\n%s", r.Stderr)
 	}
-	s.servesAgain(t, before)
+	s.ServesAgain(t, before)
 }
 
-func failedVerification(t *testing.T, s *stack) {
-	before := s.serves(t)
-	s.mage(t, 0, "sandbox:release", "feature")
-	r := s.mageEnv(t, faults("verify:criteria:before=fail"), 1, "deploy")
-	if !strings.Contains(r.stderr, "downgraded") {
-		t.Errorf("the migration was not taken back by its downgrade:\n%s", r.stderr)
+func failedVerification(t *testing.T, s *stack.Stack) {
+	before := s.Serves(t)
+	s.Mage(t, 0, "sandbox:release", "feature")
+	r := s.MageEnv(t, stack.Faults("verify:criteria:before=fail"), 1, "deploy")
+	if !strings.Contains(r.Stderr, "downgraded") {
+		t.Errorf("the migration was not taken back by its downgrade:\n%s", r.Stderr)
 	}
-	s.servesAgain(t, before)
+	s.ServesAgain(t, before)
 }
 
-func slowTask(t *testing.T, s *stack) {
-	s.mage(t, 0, "deploy") // the feature that was taken back above
-	before := s.serves(t)
-	s.mage(t, 0, "sandbox:release", "slow")
+func slowTask(t *testing.T, s *stack.Stack) {
+	s.Mage(t, 0, "deploy") // the feature that was taken back above
+	before := s.Serves(t)
+	s.Mage(t, 0, "sandbox:release", "slow")
 	// Its own verification waits for a minute's task.
-	s.mage(t, 0, "deploy")
-	slow := s.serves(t)
-	id := s.startUpdate(t)
-	s.await(t, 20*time.Second, "the task to run", func() bool { return s.updateStatus(t, id) == "processing" })
-	s.mage(t, 0, "services:stop")
-	if got := s.updateStatus(t, id); got != "completed" {
+	s.Mage(t, 0, "deploy")
+	slow := s.Serves(t)
+	id := startUpdate(t, s)
+	s.Await(t, 20*time.Second, "the task to run", func() bool { return updateStatus(t, s, id) == "processing" })
+	s.Mage(t, 0, "services:stop")
+	if got := updateStatus(t, s, id); got != "completed" {
 		t.Errorf("the running task ended as %q", got)
 	}
-	s.mage(t, 0, "services:start")
-	if after := s.serves(t); after != slow || after == before {
+	s.Mage(t, 0, "services:start")
+	if after := s.Serves(t); after != slow || after == before {
 		t.Errorf("%s serves, want %s", after, slow)
 	}
 }
 
-func lists(t *testing.T, s *stack) {
+func lists(t *testing.T, s *stack.Stack) {
 	for _, target := range []string{"history", "release:list", "backup:list", "services:status", "window", "plan", "status"} {
-		s.mage(t, 0, target)
-		if out := s.mage(t, 0, target, "-json").stdout; !strings.Contains(out, `"version": 1`) {
+		s.Mage(t, 0, target)
+		if out := s.Mage(t, 0, target, "-json").Stdout; !strings.Contains(out, `"version": 1`) {
 			t.Errorf("%s -json has no version:\n%s", target, out)
 		}
 	}
-	if out := s.mage(t, 0, "contacts").stdout; !strings.Contains(out, "DevOps Team Lead") {
+	if out := s.Mage(t, 0, "contacts").Stdout; !strings.Contains(out, "DevOps Team Lead") {
 		t.Errorf("contacts:\n%s", out)
 	}
 }
