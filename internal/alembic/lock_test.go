@@ -136,17 +136,30 @@ func TestKilledMigration(t *testing.T) {
 	}
 }
 
-// Whoever else takes the documented key keeps migrations out; a lock that was
-// taken is let go with the session.
+// onlyConnects begins no transaction that SQLAlchemy knows of.
+const onlyConnects = `
+import os
+from sqlalchemy import create_engine
+
+connection = create_engine(os.environ["DATABASE_URL"]).connect()
+connection.connection.cursor().execute("CREATE TABLE past (id int)")
+connection.connection.commit()
+`
+
+// Whoever else takes the documented key keeps migrations out, from their
+// connection on; their lock is let go with the session.
 func TestLockKey(t *testing.T) {
 	t.Parallel()
-	c, conn := project(t, nil, func(o *Options) { o.LockTimeout = 100 * time.Millisecond })
+	c, conn := project(t, map[string]string{"../env.py": onlyConnects}, func(o *Options) { o.LockTimeout = 100 * time.Millisecond })
 	execute(t, conn, "SELECT pg_advisory_lock("+LockKey+")")
 	wantBusy(t, c.Upgrade(t.Context(), "head", nil), "test", conn.PgConn().PID())
+	wantTable(t, conn, "past", false)
 	execute(t, conn, "SELECT pg_advisory_unlock("+LockKey+")")
 	if err := c.Upgrade(t.Context(), "head", nil); err != nil {
 		t.Error(err)
 	}
+	wantTable(t, conn, "past", true)
+	await(t, conn, "SELECT pg_try_advisory_lock("+LockKey+")")
 }
 
 // While a migration waits behind a long query, those who come later wait
