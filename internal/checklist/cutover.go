@@ -18,6 +18,8 @@ const (
 	factWorkersStarted = "workers.started"
 	factAPIStopped     = "api.stopped" // only where a migration asked for it
 	factAPIStarted     = "api.started"
+
+	factAtWork = "at-work" // bool: processes of the release to come may have written rows
 )
 
 // stopStep is "Stop Services".
@@ -59,6 +61,9 @@ func notAtRest(p supervisor.ProcessInfo) bool {
 }
 
 func (s stopStep) Run(ctx context.Context, r *step.Run) error {
+	if err := withinWindow(r.Operation); err != nil {
+		return err
+	}
 	if err := s.t.notePrevious(ctx, r); err != nil {
 		return err
 	}
@@ -196,10 +201,9 @@ func (s activateStep) Undo(ctx context.Context, r *step.Run) error {
 	}
 	r.Say("current → %s", id)
 	var plan migrationPlan
-	if ok, err := r.Operation.Fact(factMigrations, &plan); err != nil || !ok {
+	if planned, err := r.Operation.Fact(factMigrations, &plan); err != nil {
 		return err
-	}
-	if plan.Compatible {
+	} else if plan.Compatible || !planned {
 		return t.rollAPI(ctx, r, id)
 	}
 	return t.stopAPI(ctx, r)
@@ -245,27 +249,14 @@ func (s startStep) Run(ctx context.Context, r *step.Run) error {
 	if err := r.Fault(ctx, "during"); err != nil {
 		return err
 	}
+	if err := r.Note(ctx, factAtWork, true); err != nil {
+		return err
+	}
 	if err := s.t.startServices(ctx, r, live.ID); err != nil {
 		return err
 	}
 	r.Say("workers answer, API and scheduler run %s", live.ID)
 	return nil
-}
-
-// Probe asks whether every process runs the live release and the workers
-// answer and take tasks.
-func (s startStep) Probe(ctx context.Context, r *step.Run) (bool, error) {
-	live, err := s.t.Releases.Current(ctx)
-	if err != nil || live == nil {
-		return false, err
-	}
-	sv := s.t.Config.Services
-	for _, group := range []string{sv.API, sv.Worker, sv.Beat} {
-		if err := s.t.onRelease(ctx, group, live.ID); err != nil {
-			return false, nil // it is started again
-		}
-	}
-	return s.t.settled(ctx, live.ID) == nil && s.t.awaitWorkers(ctx, r, live.ID) == nil, nil
 }
 
 // Undo stops the new release's workers, without killing a task that they took.

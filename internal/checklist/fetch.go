@@ -26,7 +26,8 @@ const (
 // fetchStep is "git pull" done aside: the commit in a folder of its own.
 type fetchStep struct {
 	inputs
-	ref string
+	ref  string
+	live bool // a release of this commit that was live will do
 }
 
 func (fetchStep) String() string { return "release:fetch" }
@@ -61,19 +62,15 @@ func (s fetchStep) Run(ctx context.Context, r *step.Run) error {
 	if err != nil {
 		return err
 	}
-	var noted release.Release
-	if ok, err := r.Operation.Fact(factRelease, &noted); err != nil {
-		return err
-	} else if ok && noted.Commit == commit {
-		// An earlier stage's, which may have been activated meanwhile.
-		r.Say("%s %s: the release of this operation, %s", s.ref, commit[:8], noted.ID)
-		return r.Fault(ctx, "during")
+	usable := []release.State{release.Fetched, release.Installed}
+	if s.live {
+		usable = append(usable, release.Live, release.Verified)
 	}
-	for _, known := range all {
-		if _, err := t.Host.Stat(ctx, t.backend(known.ID)); err != nil {
-			continue // recorded, and gone
+	for _, known := range slices.Backward(all) {
+		if known.Commit != commit || !slices.Contains(usable, known.State) {
+			continue
 		}
-		if known.Commit == commit && (known.State == release.Fetched || known.State == release.Installed) {
+		if _, err := t.Host.Stat(ctx, t.backend(known.ID)); err == nil { // not recorded, and gone
 			r.Say("%s %s: %s already as %s", s.ref, commit[:8], known.State, known.ID)
 			return errors.Join(r.Fault(ctx, "during"), r.Note(ctx, factRelease, known))
 		}
@@ -305,6 +302,9 @@ type selectStep struct {
 
 func (selectStep) String() string { return "release:select" }
 
+// Deadline is for the undo, which may start services.
+func (s selectStep) Deadline() time.Duration { return s.t.startDeadline() }
+
 func (s selectStep) Run(ctx context.Context, r *step.Run) error {
 	rel, err := s.t.installed(ctx, s.ref)
 	if err != nil {
@@ -314,12 +314,26 @@ func (s selectStep) Run(ctx context.Context, r *step.Run) error {
 		return err
 	}
 	r.Say("%s is release %s", s.ref, rel.ID)
+	var chosen release.Release
+	if ok, err := r.Operation.Fact(factRelease, &chosen); err != nil || ok && chosen.Commit == rel.Commit {
+		return err // as it was before it was activated
+	}
 	return r.Note(ctx, factRelease, rel)
 }
 
 // Undo gives a release that this operation activated its state before, or
 // marks it failed when it had never been verified.
+//
+// It is the last to be taken back: where no stage of this operation had stopped
+// the workers, nobody else starts those of the release before again.
 func (s selectStep) Undo(ctx context.Context, r *step.Run) error {
+	log := r.Journal().Log()
+	_, stopped := log.Step(stopStep{}.String())
+	if _, started := log.Step(startStep{}.String()); started && !stopped {
+		if err := s.t.startPrevious(ctx, r); err != nil {
+			return err
+		}
+	}
 	noted, err := releaseToCome(r.Operation)
 	if err != nil {
 		return nil // none was found

@@ -29,15 +29,13 @@ type heldLease struct {
 // a holder from whom it was taken over had left is ended by whoever goes on
 // with that holder's operation; the holder itself is ended here, where it can
 // be reached.
-func (t *Target) takeLease(ctx context.Context, id, purpose string, wait time.Duration) (*heldLease, error) {
-	l, before, err := lease.Take(ctx, t.Host, t.opsDir(), lease.Request{
-		Operation: id, Purpose: purpose, By: Whoami(), Run: runURL(),
-		Expiry: t.Config.Operation.Expiry, Now: t.Now, Wait: wait,
-		Waiting: func(h lease.Holder) {
-			t.Observer.Log("lease", fmt.Sprintf("waiting up to %s: %s", report.Duration(wait), h))
-		},
-		Warn: func(text string) { t.Observer.Log("lease", text) },
-	})
+func (t *Target) takeLease(ctx context.Context, r lease.Request) (*heldLease, error) {
+	r.By, r.Run, r.Expiry, r.Now = Whoami(), runURL(), t.Config.Operation.Expiry, t.Now
+	r.Waiting = func(h lease.Holder) {
+		t.Observer.Log("lease", fmt.Sprintf("waiting up to %s: %s", report.Duration(r.Wait), h))
+	}
+	r.Warn = func(text string) { t.Observer.Log("lease", text) }
+	l, before, err := lease.Take(ctx, t.Host, t.opsDir(), r)
 	if err != nil {
 		return nil, err
 	}
@@ -64,8 +62,18 @@ func (held *heldLease) release() {
 }
 
 // park leaves the lease to the next process of the same operation.
-func (held *heldLease) park(patience time.Duration) {
-	held.leave(func(ctx context.Context) error { return held.Park(ctx, held.t.Now().Add(patience)) })
+func (held *heldLease) park(until time.Time) {
+	held.leave(func(ctx context.Context) error { return held.Park(ctx, until) })
+}
+
+// asItWas parks a lease again that was parked for this operation, and releases
+// any other: nothing was done with it.
+func (held *heldLease) asItWas() {
+	if until, parked := held.WasParked(); parked {
+		held.park(until)
+		return
+	}
+	held.release()
 }
 
 func (held *heldLease) leave(how func(context.Context) error) {
@@ -174,6 +182,22 @@ func (t *Target) endSessions(ctx context.Context, op *step.Operation) error {
 		return err
 	}
 	return postgres.Reopen(ctx, t.Host, u, "etf-deploy")
+}
+
+// newID names operations of a kind so that each sorts behind all that there
+// are, whatever the clock says: the newest is the one that counts.
+func (t *Target) newID(kind string) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		newest, err := journal.NewestTime(ctx, t.Host, t.journalDir())
+		if err != nil {
+			return "", err
+		}
+		now := t.Now()
+		if !now.Truncate(time.Second).After(newest) {
+			now = newest.Add(time.Second)
+		}
+		return journal.NewID(kind, now), nil
+	}
 }
 
 // mine reports whether a lease belongs to whom this process works for: the

@@ -1,6 +1,7 @@
 package step
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -103,8 +104,9 @@ func (o *Operation) do(ctx context.Context, s Step) error {
 			return o.failed(ctx, r, began, err)
 		}
 		if done {
-			o.observer.Finished(name, string(journal.Done), 0, "was done when it was interrupted")
-			return o.journal.Append(ctx, journal.Record{Type: journal.Done, Step: name, Text: "was done when it was interrupted"})
+			text := cmp.Or(r.detail, "was done when it was interrupted")
+			o.observer.Finished(name, string(journal.Done), 0, text)
+			return o.journal.Append(ctx, journal.Record{Type: journal.Done, Step: name, Text: text})
 		}
 	}
 	if skipper, ok := s.(Skipper); ok {
