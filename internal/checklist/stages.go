@@ -106,7 +106,7 @@ func (t *Target) stage(ctx context.Context, kind string, o Options) (*step.Opera
 		held.release()
 		return t.stage(ctx, kind, o)
 	}
-	if err == nil && slices.Contains(aside, kind) {
+	if err == nil && standsAside(now, kind) {
 		defer held.asItWas()
 		return held.beside(kind, o)
 	}
@@ -123,6 +123,13 @@ func (t *Target) stage(ctx context.Context, kind string, o Options) (*step.Opera
 		return op, err
 	}
 	return op, held.stage(op, kind, o)
+}
+
+// standsAside reports whether a target does not touch what the open operation
+// is about: also a further backup, which is not the one to go back to.
+func standsAside(log journal.Log, kind string) bool {
+	state, _ := log.Step(backupStep{}.String())
+	return slices.Contains(aside, kind) || kind == state.Name && state.Type == journal.Done
 }
 
 func (t *Target) firstStage(ctx context.Context, kind string, o Options) (*step.Operation, error) {
@@ -215,7 +222,7 @@ func (t *Target) mayJoin(ctx context.Context, log journal.Log, kind string, o Op
 	}
 	refuse := func(why string) error { return fmt.Errorf("%w: %s: %s", ErrUsage, log.Header().ID, why) }
 	switch {
-	case acted(activateStep{}) && started.Type == journal.Done && kind != "verify:criteria" && kind != "services:start":
+	case acted(activateStep{}) && started.Type == journal.Done && !slices.Contains(joining, kind):
 		return refuse("its release is activated and started: `verify:criteria` ends it, `resume -undo` takes it back")
 	case kind == "services:start" && acted(migrateStep{}) && len(plan.Pending) > 0 && !acted(activateStep{}):
 		return refuse("the database is migrated, and the release for it is not live: `release:activate` comes first, or `resume -undo` takes the service back")
@@ -234,8 +241,8 @@ func (t *Target) mayJoin(ctx context.Context, log journal.Log, kind string, o Op
 	return nil
 }
 
-// join takes the operation up for its next stage. What a stage does it does
-// again, but for the backup: one of after the migration is none of before.
+// join takes the operation up for its next stage, which does what it does also
+// when it was done before.
 func (held *heldLease) join(log journal.Log, kind string, o Options) (*step.Operation, error) {
 	t := held.t
 	op, err := held.takeUp(held.ctx, log, kind)
@@ -244,11 +251,7 @@ func (held *heldLease) join(log journal.Log, kind string, o Options) (*step.Oper
 	}
 	var again []string
 	for _, s := range step.Flat(t.stageSteps(kind, o)) {
-		if _, isBackup := s.(backupStep); !isBackup {
-			again = append(again, s.String())
-		} else if state, _ := log.Step(s.String()); state.Type == journal.Done {
-			t.Observer.Log(s.String(), "not taken again: this operation has its backup, "+state.Text)
-		}
+		again = append(again, s.String())
 	}
 	op.Again(again...)
 	if slices.Contains([]string{"release:migrate", "release:activate"}, kind) {
