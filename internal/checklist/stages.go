@@ -108,6 +108,9 @@ func (t *Target) stage(ctx context.Context, kind string, o Options) (*step.Opera
 	}
 	if err == nil && standsAside(now, kind) {
 		defer held.asItWas()
+		if o.IfNeeded {
+			return nil, fmt.Errorf("%w: %s has its backup", step.ErrNothingToDo, now.Header().ID)
+		}
 		return held.beside(kind, o)
 	}
 	if err == nil {
