@@ -37,7 +37,9 @@ func installAsked(ctx context.Context) error {
 	return Release{}.Install(ctx, &asked.ref, asked.yes, asked.wait)
 }
 func stopAsked(ctx context.Context) error   { return Services{}.Stop(ctx, asked.yes, asked.wait) }
-func backupAsked(ctx context.Context) error { return Backup{}.Create(ctx, asked.yes, asked.wait) }
+func backupAsked(ctx context.Context) error {
+	return operate(ctx, "backup:create", checklist.Options{IfNeeded: true}, asked.yes, asked.wait)
+}
 
 // Migrate brings the database to the installed release's head, behind a stop and a backup.
 func (Release) Migrate(ctx context.Context, ref *string, yes *bool, wait *time.Duration) error {
