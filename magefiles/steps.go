@@ -36,7 +36,7 @@ func (Release) Install(ctx context.Context, ref *string, yes *bool, wait *time.D
 func installAsked(ctx context.Context) error {
 	return Release{}.Install(ctx, &asked.ref, asked.yes, asked.wait)
 }
-func stopAsked(ctx context.Context) error   { return Services{}.Stop(ctx, asked.yes, asked.wait) }
+func stopAsked(ctx context.Context) error { return Services{}.Stop(ctx, asked.yes, asked.wait) }
 func backupAsked(ctx context.Context) error {
 	return operate(ctx, "backup:create", checklist.Options{IfNeeded: true}, asked.yes, asked.wait)
 }
