@@ -45,6 +45,10 @@ func Faults(ctx context.Context,
 	if err != nil {
 		return err
 	}
+	tests := "."
+	if kills != nil || only != nil {
+		tests = "^TestFaults$"
+	}
 	env := []string{"ETF_FAULT_SUITE=whole", "ETF_FAULT_ONLY=" + value(only), "ETF_FAULT_OUT=" + file}
 	if kills != nil {
 		from := 1
@@ -55,7 +59,7 @@ func Faults(ctx context.Context,
 	}
 	return developing(ctx, func(ctx context.Context) error {
 		// In the folder of the package go test shows each line when it is printed.
-		return runIn(ctx, "internal/faults", env, 6*time.Hour, "go", "test", "-count=1", "-timeout=5h50m")
+		return runIn(ctx, "internal/faults", env, 6*time.Hour, "go", "test", "-count=1", "-timeout=5h50m", "-run="+tests)
 	})
 }
 
