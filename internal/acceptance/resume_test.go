@@ -30,7 +30,7 @@ func resumesForward(t *testing.T, s *stack.Stack) {
 	before := s.Serves(t)
 	s.Mage(t, 0, "sandbox:release", "feature")
 	killedAt(t, s, "release:migrate:during", "deploy")
-	says(t, s.Mage(t, 0, "status").Stdout, "interrupted", "release:migrate", "resume")
+	says(t, s.Mage(t, 0, "status").Stdout, "INTERRUPTED", "release:migrate", "resume")
 
 	restore := s.Changed(t, "drain: 2m", "drain: 3m")
 	r := s.Mage(t, 2, "resume")
