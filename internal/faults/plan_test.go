@@ -60,6 +60,7 @@ type way string
 const (
 	forward way = "resume"
 	undo    way = "resume -undo"
+	anew    way = "deploy" // of the same commit, which tidies up first
 )
 
 // args of the program.
@@ -67,7 +68,7 @@ func (w way) args() []string {
 	if w == undo {
 		return []string{"resume", "-undo", "-yes"}
 	}
-	return []string{"resume", "-yes"}
+	return []string{string(w), "-yes"}
 }
 
 // A cell is one fault at one step.
@@ -78,7 +79,7 @@ type cell struct {
 }
 
 // matrix is every fault at every step. After a kill the ways out alternate, so
-// that both occur at each step.
+// that both occur at each step; before the service is touched there is a third.
 func matrix() []cell {
 	var cells []cell
 	for i, step := range steps {
@@ -86,6 +87,9 @@ func matrix() []cell {
 			c := cell{step: step, fault: f}
 			if f.kills() {
 				c.way = []way{forward, undo}[(i+k)%2]
+				if f == killAfter && before(step, "services:stop") {
+					c.way = anew
+				}
 			}
 			cells = append(cells, c)
 		}
