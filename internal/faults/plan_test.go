@@ -45,6 +45,9 @@ func (f fault) point(step string) string {
 	case killAfter:
 		return step + ":after=kill"
 	case fails:
+		if step == "release:migrate" {
+			return step + ":after=fail" // so that there is something to take back
+		}
 		return step + ":during=fail"
 	case hangs:
 		return step + ":during=hang," + step + ":deadline=2s"
@@ -102,7 +105,7 @@ func matrix() []cell {
 func (c cell) release() flavour {
 	n := slices.Index(steps, c.step)*len(faults) + slices.Index(faults, c.fault)
 	switch {
-	case c.step == "release:migrate" && c.fault == fails, c.step == "release:activate" && c.way == undo:
+	case c.step == "release:migrate" && (c.fault == fails || c.fault == killAfter), c.step == "release:activate" && c.way == undo:
 		return data
 	case n%5 == 4:
 		return stops
