@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -41,17 +40,6 @@ func TestMain(m *testing.M) {
 		wg.Wait()
 		return errors.Join(errs[:]...)
 	}))
-}
-
-// installOlder gets the packages that releases of before SQLAlchemy 2 have.
-func installOlder(dir string) (string, error) {
-	dir = filepath.Join(dir, "older")
-	out, err := exec.Command(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target", dir,
-		"SQLAlchemy>=1.4,<2", "alembic>=1.14,<1.15", "psycopg2-binary>=2.9,<3").CombinedOutput()
-	if err != nil {
-		err = fmt.Errorf("installing SQLAlchemy 1.4: %w: %s", err, out)
-	}
-	return dir, err
 }
 
 // project copies the migrations and adds files to them; it gives a client on

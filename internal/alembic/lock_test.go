@@ -40,47 +40,6 @@ with engine.connect() as idle, engine.connect() as connection:
         context.run_migrations()
 `
 
-// generations runs a test with the present SQLAlchemy and with 1.4, each with
-// its usual driver.
-func generations(t *testing.T, f func(t *testing.T, use func(*Options))) {
-	t.Run("new", func(t *testing.T) { t.Parallel(); f(t, func(*Options) {}) })
-	t.Run("old", func(t *testing.T) {
-		t.Parallel()
-		f(t, func(o *Options) {
-			url := strings.Replace(o.Env[0], "+psycopg:", "+psycopg2:", 1)
-			o.Env = append(o.Env, url, "PYTHONPATH="+older)
-		})
-	})
-}
-
-// with is c with other options.
-func with(c *Client, change func(*Options)) *Client {
-	o := c.o
-	change(&o)
-	return New(c.h, o)
-}
-
-func execute(t *testing.T, conn *pgx.Conn, sql string) {
-	t.Helper()
-	if _, err := conn.Exec(t.Context(), sql); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// await waits until a query says true.
-func await(t *testing.T, conn *pgx.Conn, sql string) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		var ok bool
-		if err := conn.QueryRow(t.Context(), sql).Scan(&ok); err != nil {
-			t.Fatal(err)
-		} else if ok {
-			return
-		}
-	}
-	t.Fatalf("never came: %s", sql)
-}
-
 const atGate = `SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 77 AND NOT granted
 	AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))`
 
@@ -88,22 +47,6 @@ func wantHeads(t *testing.T, conn *pgx.Conn, want ...string) {
 	t.Helper()
 	if heads, err := CurrentSQL(t.Context(), conn); err != nil || !slices.Equal(heads, want) {
 		t.Errorf("the database is at %v, %v, want %v", heads, err, want)
-	}
-}
-
-// later runs f beside the test and gives its error when asked.
-func later(f func() error) func(t *testing.T) error {
-	done := make(chan error, 1)
-	go func() { done <- f() }()
-	return func(t *testing.T) error {
-		t.Helper()
-		select {
-		case err := <-done:
-			return err
-		case <-time.After(30 * time.Second):
-			t.Fatal("it does not end")
-			return nil
-		}
 	}
 }
 
@@ -156,23 +99,6 @@ func TestOneMigrationAtATime(t *testing.T) {
 	})
 }
 
-// lines hands on what is written.
-type lines chan string
-
-func (l lines) Write(p []byte) (int, error) { l <- string(p); return len(p), nil }
-
-func (l lines) await(t *testing.T, want string) {
-	t.Helper()
-	for said := ""; !strings.Contains(said, want); {
-		select {
-		case s := <-l:
-			said += s
-		case <-time.After(20 * time.Second):
-			t.Fatalf("%q was never said, but %s", want, said)
-		}
-	}
-}
-
 // The server goes on for a killed alembic, and keeps others out until it ends;
 // also when the session that had the lock first has ended with the process.
 func TestKilledMigration(t *testing.T) {
@@ -210,17 +136,30 @@ func TestKilledMigration(t *testing.T) {
 	}
 }
 
-// Whoever else takes the documented key keeps migrations out; a lock that was
-// taken is let go with the session.
+// onlyConnects begins no transaction that SQLAlchemy knows of.
+const onlyConnects = `
+import os
+from sqlalchemy import create_engine
+
+connection = create_engine(os.environ["DATABASE_URL"]).connect()
+connection.connection.cursor().execute("CREATE TABLE past (id int)")
+connection.connection.commit()
+`
+
+// Whoever else takes the documented key keeps migrations out, from their
+// connection on; their lock is let go with the session.
 func TestLockKey(t *testing.T) {
 	t.Parallel()
-	c, conn := project(t, nil, func(o *Options) { o.LockTimeout = 100 * time.Millisecond })
+	c, conn := project(t, map[string]string{"../env.py": onlyConnects}, func(o *Options) { o.LockTimeout = 100 * time.Millisecond })
 	execute(t, conn, "SELECT pg_advisory_lock("+LockKey+")")
 	wantBusy(t, c.Upgrade(t.Context(), "head", nil), "test", conn.PgConn().PID())
+	wantTable(t, conn, "past", false)
 	execute(t, conn, "SELECT pg_advisory_unlock("+LockKey+")")
 	if err := c.Upgrade(t.Context(), "head", nil); err != nil {
 		t.Error(err)
 	}
+	wantTable(t, conn, "past", true)
+	await(t, conn, "SELECT pg_try_advisory_lock("+LockKey+")")
 }
 
 // While a migration waits behind a long query, those who come later wait
