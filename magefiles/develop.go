@@ -141,6 +141,6 @@ func run(ctx context.Context, timeout time.Duration, argv ...string) error {
 // runIn is run in a folder, with further variables.
 func runIn(ctx context.Context, dir string, env []string, timeout time.Duration, argv ...string) error {
 	fmt.Fprintln(os.Stderr, "+ "+strings.Join(slices.Concat(env, argv), " "))
-	_, err := host.Local{}.Run(ctx, host.Command{Argv: argv, Dir: dir, Env: env, Stdout: os.Stdout, Stderr: os.Stderr, Timeout: timeout})
+	_, err := host.Local{}.Run(ctx, host.Command{Argv: argv, Dir: dir, Env: env, Stdout: os.Stdout, Stderr: os.Stderr, Timeout: timeout, Grace: time.Minute})
 	return err
 }

@@ -159,7 +159,7 @@ func (r *rig) mend() error {
 			break
 		}
 	}
-	ref := r.releases.anew(ctx)
+	ref := r.releases.unsure()
 	if run, err := r.Call(nil, "deploy", "-force", "-ref="+ref); err != nil {
 		return err
 	} else if run.Code != 0 {
