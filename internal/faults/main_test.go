@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"testing"
 )
@@ -57,9 +58,13 @@ func withRig(run func() int) (code int, err error) {
 	return run(), nil
 }
 
+// abandoned: nothing may bring the sandbox up again.
+var abandoned atomic.Bool
+
 // abandon takes the sandbox down, whose servers would be left running, and
 // ends this process, which was asked to end.
 func abandon() {
+	abandoned.Store(true)
 	fmt.Fprintln(os.Stderr, "asked to end: taking the sandbox down")
 	if theRig.Stack != nil {
 		killAll(theRig.programs())

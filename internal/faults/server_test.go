@@ -21,6 +21,8 @@ type serverFault struct {
 	faults  string // of the program itself
 	// harm waits for its moment and does it; the deployment runs as d.
 	harm func(t *testing.T, r *rig, d *deployment)
+	// config is text of deploy.yaml and what replaces it.
+	config []string
 	// early: what was taken away comes back as soon as the deployment has
 	// noticed, so that it may take the service back by itself.
 	early bool
@@ -31,7 +33,8 @@ var serverFaults = []serverFault{
 	{name: "PostgreSQL restarted during the migration", release: slow, harm: postgresDuringMigration},
 	{name: "PostgreSQL restarted during a restore", release: data, faults: "release:migrate:after=fail", harm: postgresDuringRestore},
 	{name: "Redis gone at cache:clear", release: expand, harm: gone("redis", "backup:create", syscall.SIGKILL), early: true},
-	{name: "RabbitMQ gone at services:stop", release: expand, harm: gone("rabbitmq", "services:stop", syscall.SIGKILL)},
+	{name: "RabbitMQ gone at services:stop", release: expand, harm: gone("rabbitmq", "services:stop", syscall.SIGKILL),
+		config: []string{"drain: 2m", "drain: 2m\n      start: 20s"}}, // how long workers are waited for, in vain
 	{name: "supervisord killed at services:start", release: stops, harm: gone("supervisor", "services:start", syscall.SIGKILL)},
 	{name: "disk full during the backup", release: expand, harm: diskFull},
 	{name: "last line of the journal torn, undone", release: stops, faults: "release:activate:during=kill", harm: torn},
@@ -60,6 +63,7 @@ func (r *rig) runServer(t *testing.T, f serverFault) serverResult {
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer r.Changed(t, f.config...)()
 		d := r.start(t, f.name == "disk full during the backup", f.faults, target)
 		f.harm(t, r, d)
 		if f.early {
