@@ -105,7 +105,8 @@ func overInterrupted(ctx context.Context, t *checklist.Target, kind string, o ch
 	if err != nil || !strings.HasPrefix(answer, "r") && !strings.HasPrefix(answer, "u") {
 		return nil, errors.Join(err, found)
 	}
-	if op, err := t.Resume(ctx, strings.HasPrefix(answer, "u"), o.Wait); err != nil {
+	op, err := t.Resume(ctx, strings.HasPrefix(answer, "u"), o.Wait)
+	if err != nil && !errors.Is(err, checklist.ErrNothingToResume) { // somebody else may have settled it
 		return op, err
 	}
 	return t.Operate(ctx, kind, o)

@@ -72,6 +72,32 @@ func betweenStages(t *testing.T, s *stack.Stack) {
 	s.ServesAgain(t, before)
 }
 
+// stagesOutOfOrder calls stages that would leave the service half-way: each is
+// refused, and the operation stays as it was.
+func stagesOutOfOrder(t *testing.T, s *stack.Stack) {
+	before := s.Serves(t)
+	live := s.Status(t).Live.Commit
+	s.Mage(t, 0, "sandbox:release", "feature")
+	s.Mage(t, 0, "release:migrate")
+	says(t, s.Mage(t, 2, "services:start").Stderr, "release:activate", "resume -undo")
+	says(t, s.Mage(t, 2, "release:activate", "-ref="+live).Stderr, "it is about", live[:8])
+	says(t, s.Mage(t, 2, "release:activate", "-ref=tpyo").Stderr, "tpyo")
+	says(t, s.Mage(t, 0, "status").Stdout, "PARKED", "release:activate")
+	killedAt(t, s, "release:activate:during", "release:activate")
+	s.Mage(t, 0, "release:activate", "services:start")
+	says(t, s.Mage(t, 2, "services:stop").Stderr, "verify:criteria")
+	s.Mage(t, 0, "resume", "-undo")
+	s.ServesAgain(t, before)
+
+	// Begun by the activation of a release with the same schema: whoever takes
+	// it back has to start the workers, which no stage had stopped.
+	s.Commit(t, "same-schema", live, "NOTES.md", "the same schema\n")
+	s.Mage(t, 0, "release:activate", "-ref=same-schema")
+	s.Mage(t, 0, "services:start")
+	s.Mage(t, 0, "resume", "-undo")
+	s.ServesAgain(t, before)
+}
+
 func waitsForTheLease(t *testing.T, s *stack.Stack) {
 	holder, _, _ := s.Command(stack.Faults("release:fetch:during=hang,release:fetch:deadline=4s"), "release:fetch")
 	if err := holder.Start(); err != nil {

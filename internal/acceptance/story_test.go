@@ -37,6 +37,7 @@ func TestStory(t *testing.T) {
 		{"SIGKILL during the dump is found, and resume takes it back", sigkillDuringDump},
 		{"SIGKILL during the migration is resumed forwards, from the same inputs", resumesForward},
 		{"between two stages the lease is parked", betweenStages},
+		{"stages out of order are refused", stagesOutOfOrder},
 		{"a second operation is told who holds the lease, or waits", waitsForTheLease},
 		{"damaged files are named and left alone", damagedFiles},
 		{"a verification that fails after the migration is taken back", failedVerification},

@@ -32,6 +32,8 @@ func TestExitCode(t *testing.T) {
 		{errors.Join(step.ErrFault, step.ErrNeedsPerson), 4},
 		{errors.Join(step.ErrInterrupted, step.ErrNeedsPerson), 4},
 		{fmt.Errorf("x: %w", lease.ErrHeld), 5},
+		{errors.Join(step.ErrNothingToDo, step.ErrNeedsPerson), 4},
+		{errors.Join(ErrUsage, ErrTakenBack), 1},
 		{errors.Join(step.ErrNeedsPerson, lease.ErrLost), 5}, // whoever took it over decides
 	} {
 		if got := ExitCode(c.err); got != c.want {

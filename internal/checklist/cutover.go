@@ -4,10 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/goldfinch-etf/etf-deploy/internal/release"
 	"github.com/goldfinch-etf/etf-deploy/internal/step"
 	"github.com/goldfinch-etf/etf-deploy/internal/supervisor"
 )
@@ -18,13 +16,17 @@ const (
 	factWorkersStarted = "workers.started"
 	factAPIStopped     = "api.stopped" // only where a migration asked for it
 	factAPIStarted     = "api.started"
+
+	factAtWork = "at-work" // bool: processes of the release to come may have written rows
 )
 
 // stopStep is "Stop Services".
 type stopStep struct{ inputs }
 
-func (stopStep) String() string         { return "services:stop" }
-func (stopStep) ChangesService()        {}
+func (stopStep) String() string { return "services:stop" }
+
+func (stopStep) ChangesService() {}
+
 func (s stopStep) limit() time.Duration { return s.t.Config.Celery.Drain }
 
 // Deadline leaves room for draining and, in the undo, for starting again.
@@ -59,6 +61,9 @@ func notAtRest(p supervisor.ProcessInfo) bool {
 }
 
 func (s stopStep) Run(ctx context.Context, r *step.Run) error {
+	if err := withinWindow(r.Operation); err != nil {
+		return err
+	}
 	if err := s.t.notePrevious(ctx, r); err != nil {
 		return err
 	}
@@ -108,169 +113,6 @@ func (t *Target) stopAll(ctx context.Context, r *step.Run) error {
 		return err
 	}
 	return t.supervisor().StopGroup(ctx, t.Config.Services.API, true)
-}
-
-// activateStep is the moment at which `current` names the new release.
-type activateStep struct{ inputs }
-
-func (activateStep) String() string  { return "release:activate" }
-func (activateStep) ChangesService() {}
-
-// Deadline is for the undo, which restarts the API.
-func (s activateStep) Deadline() time.Duration { return s.t.startDeadline() }
-
-func (s activateStep) Describe(context.Context) ([]string, error) {
-	return []string{"ln -s releases/<release> " + s.t.Releases.CurrentLink() + ", in one step"}, nil
-}
-
-func (s activateStep) Run(ctx context.Context, r *step.Run) error {
-	t := s.t
-	rel, err := releaseToCome(r.Operation)
-	if err != nil {
-		return err
-	}
-	if err := t.headMatches(ctx, rel); err != nil {
-		return err
-	}
-	if err := t.notePrevious(ctx, r); err != nil {
-		return err
-	}
-	now := t.Now().UTC()
-	rel.State, rel.Activated, rel.ActivatedBy = release.Live, &now, r.ID()
-	if _, err := r.Operation.Fact(factBackup, &rel.Backup); err != nil {
-		return err
-	}
-	if err := t.Releases.Put(ctx, rel); err != nil {
-		return err
-	}
-	if err := r.Fault(ctx, "during"); err != nil {
-		return err
-	}
-	r.Say("current → %s", rel.ID)
-	return t.Releases.SetCurrent(ctx, rel.ID)
-}
-
-// headMatches refuses code whose migrations are not those of the database.
-func (t *Target) headMatches(ctx context.Context, rel release.Release) error {
-	present, err := t.databaseHead(ctx)
-	if err != nil {
-		return err
-	}
-	if present != rel.Head {
-		return fmt.Errorf("the database is at %q and release %s wants %q: run release:migrate first", present, rel.ID, rel.Head)
-	}
-	return nil
-}
-
-// Probe asks which release `current` names.
-func (s activateStep) Probe(ctx context.Context, r *step.Run) (bool, error) {
-	rel, err := releaseToCome(r.Operation)
-	if err != nil {
-		return false, err
-	}
-	live, err := s.t.Releases.Current(ctx)
-	return live != nil && live.ID == rel.ID, err
-}
-
-// Undo lets `current` name the release before again. Where the new schema
-// still serves the old code, the API goes back to it at once, so that the
-// migrations can be taken back under code that does not need them.
-func (s activateStep) Undo(ctx context.Context, r *step.Run) error {
-	t := s.t
-	id, err := previous(r.Operation)
-	if err != nil {
-		return err
-	}
-	if id == "" {
-		if err := t.stopAll(ctx, r); err != nil {
-			return err
-		}
-		r.Say("no release is live, as before")
-		return t.Releases.ClearCurrent(ctx)
-	}
-	if err := t.Releases.SetCurrent(ctx, id); err != nil {
-		return err
-	}
-	if err := t.neverRan(ctx, r, id); err != nil {
-		return err
-	}
-	r.Say("current → %s", id)
-	var plan migrationPlan
-	if ok, err := r.Operation.Fact(factMigrations, &plan); err != nil || !ok {
-		return err
-	}
-	if plan.Compatible {
-		return t.rollAPI(ctx, r, id)
-	}
-	return t.stopAPI(ctx, r)
-}
-
-// neverRan gives a release that was activated and not started its state before.
-func (t *Target) neverRan(ctx context.Context, r *step.Run, previous string) error {
-	rel, err := releaseToCome(r.Operation)
-	if err != nil {
-		return err
-	}
-	if _, started := r.Journal().Log().Step(startStep{}.String()); started || rel.ID == previous {
-		return nil
-	}
-	return t.Releases.Put(ctx, rel) // as it was noted before
-}
-
-// startStep is "Start Services", and the API's restart that the plan forgot.
-type startStep struct{ inputs }
-
-func (startStep) String() string  { return "services:start" }
-func (startStep) ChangesService() {}
-
-func (s startStep) Deadline() time.Duration { return s.t.startDeadline() }
-
-func (s startStep) Describe(context.Context) ([]string, error) {
-	sv := s.t.Config.Services
-	return []string{
-		"supervisorctl start " + sv.Worker + ":*, then wait for a ping of " + strings.Join(s.t.Config.Celery.Nodes, ", "),
-		"supervisorctl start " + sv.Beat,
-		"supervisorctl restart " + sv.API + ":…, one process after the other",
-	}, nil
-}
-
-func (s startStep) Run(ctx context.Context, r *step.Run) error {
-	live, err := s.t.Releases.Current(ctx)
-	if err != nil {
-		return err
-	}
-	if live == nil {
-		return fmt.Errorf("no release is live: run deploy first")
-	}
-	if err := r.Fault(ctx, "during"); err != nil {
-		return err
-	}
-	if err := s.t.startServices(ctx, r, live.ID); err != nil {
-		return err
-	}
-	r.Say("workers answer, API and scheduler run %s", live.ID)
-	return nil
-}
-
-// Probe asks whether every process runs the live release and the workers
-// answer and take tasks.
-func (s startStep) Probe(ctx context.Context, r *step.Run) (bool, error) {
-	live, err := s.t.Releases.Current(ctx)
-	if err != nil || live == nil {
-		return false, err
-	}
-	sv := s.t.Config.Services
-	for _, group := range []string{sv.API, sv.Worker, sv.Beat} {
-		if err := s.t.onRelease(ctx, group, live.ID); err != nil {
-			return false, nil // it is started again
-		}
-	}
-	return s.t.settled(ctx, live.ID) == nil && s.t.awaitWorkers(ctx, r, live.ID) == nil, nil
-}
-
-// Undo stops the new release's workers, without killing a task that they took.
-func (s startStep) Undo(ctx context.Context, r *step.Run) error {
-	return s.t.stopWorkers(ctx, r)
 }
 
 // stopAPI stops the API where a migration cannot run beside it.

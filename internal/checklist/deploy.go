@@ -41,7 +41,7 @@ func (t *Target) deploy(o Options) Agenda {
 	return Agenda{
 		Steps: slices.Concat(
 			[]step.Step{
-				fetchStep{in, o.Ref},
+				fetchStep{in, o.Ref, false},
 				notLiveYet{in, o.Force},
 				installStep{in},
 
@@ -207,17 +207,14 @@ func (s criteriaStep) Run(ctx context.Context, r *step.Run) error {
 			return fmt.Errorf("%w: criterion %d, %s: %s", step.ErrFault, c.Number, c.Text, c.Evidence)
 		}
 	}
-	rel, err := releaseToCome(r.Operation)
-	if err != nil {
-		return err
+	rel, err := s.t.Releases.Current(ctx)
+	if err == nil && (rel == nil || rel.ActivatedBy != r.ID()) {
+		err = errors.New("the live release is not the one that this operation has activated")
 	}
-	if rel, err = s.t.Releases.Find(ctx, rel.ID); err != nil {
-		return err
-	}
-	if err := r.Fault(ctx, "during"); err != nil {
+	if err := errors.Join(err, r.Fault(ctx, "during")); err != nil {
 		return err
 	}
 	rel.State = release.Verified
 	r.Say("all %d met, release %s verified", len(criteria), rel.ID)
-	return s.t.Releases.Put(ctx, rel)
+	return s.t.Releases.Put(ctx, *rel)
 }

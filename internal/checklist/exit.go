@@ -18,19 +18,23 @@ import (
 //	5  somebody else holds the lease
 func ExitCode(err error) int {
 	switch {
-	case err == nil, errors.Is(err, step.ErrNothingToDo), errors.Is(err, ErrNothingToResume):
+	case err == nil:
 		return 0
 	case errors.Is(err, lease.ErrLost):
 		return 5 // whoever took it over decides
 	case errors.Is(err, step.ErrNeedsPerson):
 		return 4
+	case errors.Is(err, step.ErrNothingToDo), errors.Is(err, ErrNothingToResume):
+		return 0
+	case errors.Is(err, ErrTakenBack):
+		return 1
 	case errors.Is(err, lease.ErrHeld):
 		return 5
 	case errors.Is(err, step.ErrInterrupted):
 		return 1
 	case errors.Is(err, ErrUsage), errors.Is(err, config.ErrInvalid):
 		return 2
-	case errors.Is(err, step.ErrFault) && !errors.Is(err, ErrTakenBack):
+	case errors.Is(err, step.ErrFault):
 		return 3
 	}
 	return 1

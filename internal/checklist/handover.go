@@ -15,8 +15,12 @@ import (
 	"github.com/goldfinch-etf/etf-deploy/internal/step"
 )
 
-// handOverVariable tells a successor which operation it is there for.
+// handOverVariable tells a successor which operation it is there for, and as of
+// which lease: when somebody else has taken the operation up meanwhile, it is
+// not wanted any more.
 const handOverVariable = "ETF_HAND_OVER"
+
+func handOver(operation string, token int64) string { return fmt.Sprintf("%s@%d", operation, token) }
 
 // successorPatience is how long a successor waits for the lease: the step that
 // its predecessor is in may need its grace to end.
@@ -39,6 +43,9 @@ type successor struct {
 // logFile is where a successor writes what it does.
 func (s *successor) logFile() string { return path.Join(s.t.opsDir(), s.op.ID()+".log") }
 
+// started reports whether the process was started, or could not be.
+func (s *successor) started() bool { return s.cmd != nil || s.err != nil }
+
 // start starts the process, once.
 func (s *successor) start() {
 	s.once.Do(func() {
@@ -55,7 +62,7 @@ func (s *successor) start() {
 		defer log.Close()
 		s.cmd = exec.Command(self, "resume", "-undo", "-yes")
 		// A GitHub runner ends every process that still carries its tracking id.
-		s.cmd.Env = append(os.Environ(), handOverVariable+"="+s.op.ID(), "RUNNER_TRACKING_ID=", step.FaultVariable+"=")
+		s.cmd.Env = append(os.Environ(), handOverVariable+"="+handOver(s.op.ID(), s.op.Token()), "RUNNER_TRACKING_ID=", step.FaultVariable+"=")
 		s.cmd.Stdout, s.cmd.Stderr = log, log
 		s.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 		s.err = s.cmd.Start()

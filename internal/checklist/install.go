@@ -41,10 +41,18 @@ func (s installStep) Run(ctx context.Context, r *step.Run) error {
 	if err := t.envThere(ctx); err != nil {
 		return err
 	}
-	if rel.State == release.Installed {
-		// The configuration may have changed since.
+	recorded, err := t.Releases.Find(ctx, rel.ID)
+	if err != nil {
+		return err
+	}
+	switch recorded.State {
+	case release.Building, release.Fetched:
+	case release.Installed: // the configuration may have changed since
 		r.Say("installed already")
 		return errors.Join(r.Fault(ctx, "during"), t.copyEnv(ctx, rel.ID))
+	default: // processes may run in it
+		r.Say("installed already, %s", recorded.State)
+		return r.Fault(ctx, "during")
 	}
 	dir := t.Releases.Dir(rel.ID)
 	venv := path.Join(dir, ".venv")

@@ -175,10 +175,12 @@ func (t *Target) noteBackup(ctx context.Context, r *step.Run, head string) error
 	if err != nil {
 		return err
 	}
-	if len(all) == 0 || t.Now().Sub(all[0].Created) > backupAge || join(all[0].Database.AlembicHeads) != head {
-		return fmt.Errorf("there is no backup of the last hour with the database at %s: run backup:create first", orNone(head))
+	for _, m := range all {
+		if m.Proof.Contents != nil && t.Now().Sub(m.Created) <= backupAge && join(m.Database.AlembicHeads) == head {
+			return r.Note(ctx, factBackup, m.ID)
+		}
 	}
-	return r.Note(ctx, factBackup, all[0].ID)
+	return fmt.Errorf("there is no proven backup of the last hour with the database at %s: run backup:create first", orNone(head))
 }
 
 // plannedMigrations is the plan that pre:migrations made in this operation,
@@ -186,9 +188,13 @@ func (t *Target) noteBackup(ctx context.Context, r *step.Run, head string) error
 // or the database has moved since.
 func (t *Target) plannedMigrations(ctx context.Context, r *step.Run, id string) (migrationPlan, error) {
 	var plan migrationPlan
+	rel, err := releaseToCome(r.Operation)
+	if err != nil {
+		return plan, err
+	}
 	if planned, err := r.Operation.Fact(factMigrations, &plan); err != nil {
 		return plan, err
-	} else if planned {
+	} else if planned && plan.To == rel.Head {
 		head, err := t.databaseHead(ctx)
 		if err != nil || head == plan.From {
 			return plan, err
@@ -200,8 +206,7 @@ func (t *Target) plannedMigrations(ctx context.Context, r *step.Run, id string) 
 			return plan, err
 		}
 	}
-	plan, err := t.planMigrations(ctx, id)
-	if err != nil {
+	if plan, err = t.planMigrations(ctx, id); err != nil {
 		return plan, err
 	}
 	return plan, r.Note(ctx, factMigrations, plan)

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/goldfinch-etf/etf-deploy/internal/journal"
 	"github.com/goldfinch-etf/etf-deploy/internal/postgres"
 	"github.com/goldfinch-etf/etf-deploy/internal/step"
 )
@@ -55,36 +54,60 @@ func (t *Target) schemaBack(ctx context.Context, r *step.Run, before schemaState
 	if _, err := r.Operation.Fact(factMigrations, &plan); err != nil {
 		return err
 	}
-	state, began := r.Journal().Log().Step(startStep{}.String())
-	atWork := began && state.Type != journal.Skipped
+	var atWork bool
+	if _, err := r.Operation.Fact(factAtWork, &atWork); err != nil {
+		return err
+	}
 	if !atWork && plan.ChangesData {
 		r.Log("the migrations change rows, which a downgrade does not bring back: restoring the backup")
 		return t.restoreBackup(ctx, r, before)
 	}
 	if atWork {
-		// The new code has been at work: what it wrote into columns that go
-		// with the downgrade is kept here.
-		rel, err := releaseToCome(r.Operation)
-		if err != nil {
+		if err := t.keepWritten(ctx, r); err != nil {
 			return err
 		}
-		m, err := t.createBackup(ctx, r, "before a migration is taken back, with what the new release wrote", &rel)
-		if err != nil {
-			return err
-		}
-		m.Keep = true
-		if err := t.writeManifest(ctx, t.backupDir(m.ID), m); err != nil {
-			return err
-		}
-		r.Log("what release %s wrote is kept in backup %s", rel.ID, m.ID)
 	}
 	downgradeErr := t.downgrade(ctx, r, now, before)
 	if downgradeErr == nil {
-		r.Say("downgraded to %s, the schema is as before", orNone(before.Head))
+		rewritten := ""
+		if plan.ChangesData {
+			var backup string
+			if _, err := r.Operation.Fact(factBackup, &backup); err != nil {
+				return err
+			}
+			rewritten = "; rows that the migrations changed stay changed, backup " + backup + " has them as they were"
+		}
+		r.Say("downgraded to %s, the schema is as before%s", orNone(before.Head), rewritten)
 		return nil
 	}
 	r.Log("the downgrade does not lead back (%v): restoring the backup", downgradeErr)
 	return t.restoreBackup(ctx, r, before)
+}
+
+// factKeptBackup is the id of the backup with what the new release wrote.
+const factKeptBackup = "backup.kept"
+
+// keepWritten backs up what the new code has written, once: what it wrote into
+// columns that go with the downgrade is nowhere else.
+func (t *Target) keepWritten(ctx context.Context, r *step.Run) error {
+	var id string
+	if ok, err := r.Operation.Fact(factKeptBackup, &id); err != nil || ok {
+		return err
+	}
+	rel, err := releaseToCome(r.Operation)
+	if err != nil {
+		return err
+	}
+	m, err := t.createBackup(ctx, r, "before a migration is taken back, with what the new release wrote", &rel)
+	if err != nil {
+		return err
+	}
+	m.Keep = true
+	if err := t.writeManifest(ctx, t.backupDir(m.ID), m); err != nil {
+		return err
+	}
+	r.Log("what release %s wrote is kept in backup %s", rel.ID, m.ID)
+	return r.Note(ctx, factKeptBackup, m.ID)
 }
 
 // downgrade goes back by the migrations of the release to come and makes sure

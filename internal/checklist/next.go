@@ -85,8 +85,8 @@ func (s *Status) missing(what ...string) bool {
 // next is what an unfinished operation wants.
 func (e *HistoryEntry) next() string {
 	switch {
-	case e.Outcome == parked && len(e.Left) > 0:
-		return fmt.Sprintf("%s: the next stage of %s%s; `resume` does all of them, `resume -undo` goes back to the release before", e.Left[0], e.ID, listed(", left are ", e.Left))
+	case e.Outcome == parked && len(e.Left) > 0 && !e.Undoing:
+		return fmt.Sprintf("%s: the next stage of %s%s; `resume` does all of them, `resume -undo` goes back to the release before", nextStage(e.Left), e.ID, listed(", left are ", e.Left))
 	case e.Outcome == running:
 		text := fmt.Sprintf("nothing now: wait until %s of %s has ended", e.ID, e.By)
 		if len(e.OpenSteps) > 0 {
@@ -103,6 +103,19 @@ func (e *HistoryEntry) next() string {
 		return fmt.Sprintf("resume: goes on with %s%s; or `resume -undo`: back to the release before", e.ID, listed("; left are ", e.Left))
 	}
 	return fmt.Sprintf("resume: goes on with %s, which has not touched the service%s; or `resume -undo`: tidies up, as the next deploy does", e.ID, listed("; left are ", e.Left))
+}
+
+// nextStage is the target that does the first of these steps.
+func nextStage(left []string) string {
+	for _, name := range left {
+		if strings.HasPrefix(name, "verify:") {
+			return "verify:criteria"
+		}
+		if isStage(name) {
+			return name
+		}
+	}
+	return left[0]
 }
 
 // listed names the first few of many steps.

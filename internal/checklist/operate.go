@@ -33,7 +33,8 @@ func (t *Target) Operate(ctx context.Context, kind string, o Options) (*step.Ope
 		return op, err
 	}
 	t.Observer.Log("resume", fmt.Sprintf("%v: operation.interrupted is %s", err, way))
-	if earlier, err := t.Resume(ctx, way == config.InterruptedUndo, o.Wait); err != nil {
+	earlier, err := t.Resume(ctx, way == config.InterruptedUndo, o.Wait)
+	if err != nil && !errors.Is(err, ErrNothingToResume) { // somebody else may have settled it
 		return earlier, err
 	}
 	return t.operate(ctx, kind, o)
@@ -61,13 +62,12 @@ func (t *Target) operate(ctx context.Context, kind string, o Options) (*step.Ope
 
 // alone runs a target as an operation of its own.
 func (t *Target) alone(ctx context.Context, kind string, o Options) (*step.Operation, error) {
-	id := journal.NewID(kind, t.Now())
-	held, err := t.takeLease(ctx, id, kind, o.Wait)
+	held, err := t.takeLease(ctx, lease.Request{Name: t.newID(kind), Purpose: kind, Wait: o.Wait})
 	if err != nil {
 		return nil, err
 	}
 	defer held.release()
-	op, err := held.begin(held.ctx, id, kind, o)
+	op, err := held.begin(held.ctx, kind, o)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +79,7 @@ func (t *Target) alone(ctx context.Context, kind string, o Options) (*step.Opera
 }
 
 // begin opens the journal of a new operation, when earlier ones are settled.
-func (held *heldLease) begin(ctx context.Context, id, kind string, o Options) (*step.Operation, error) {
+func (held *heldLease) begin(ctx context.Context, kind string, o Options) (*step.Operation, error) {
 	t := held.t
 	// First: what an interrupted operation left half-way is not mended by hand.
 	if err := t.settleEarlier(ctx, held, o.Force); err != nil {
@@ -92,6 +92,12 @@ func (held *heldLease) begin(ctx context.Context, id, kind string, o Options) (*
 	if err != nil {
 		return nil, err
 	}
+	return held.create(ctx, held.Holder().Operation, kind, o)
+}
+
+// create makes the journal of a new operation.
+func (held *heldLease) create(ctx context.Context, id, kind string, o Options) (*step.Operation, error) {
+	t := held.t
 	keys, err := t.configKeys()
 	if err != nil {
 		return nil, err
@@ -155,6 +161,9 @@ func (held *heldLease) do(op *step.Operation, agenda Agenda, steps []step.Step) 
 	})
 	err := op.Do(ctx, steps)
 	stop()
+	if err == nil && successor.started() && !achieved(op.Journal().Log(), agenda) {
+		err = context.Cause(ctx) // the signal came with the last step: it is being taken back
+	}
 	switch {
 	case err == nil:
 		return nil
@@ -163,7 +172,7 @@ func (held *heldLease) do(op *step.Operation, agenda Agenda, steps []step.Step) 
 	case agenda.Keep && touched():
 		return errors.Join(fmt.Errorf("%w: it was left as it is: %w", step.ErrNeedsPerson, err), op.End(ctx, journal.Left, err.Error()))
 	case touched():
-		held.park(successorPatience)
+		held.park(t.Now().Add(successorPatience))
 		return errors.Join(err, successor.follow(ctx))
 	}
 	return errors.Join(err, t.undo(ctx, op, agenda, false, err))

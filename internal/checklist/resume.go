@@ -141,13 +141,13 @@ func (t *Target) Resume(ctx context.Context, undo bool, wait time.Duration) (*st
 	}
 	log := open[0]
 	id := log.Header().ID
-	succeeds := os.Getenv(handOverVariable) == id
-	if succeeds {
+	handedOver := os.Getenv(handOverVariable)
+	if strings.HasPrefix(handedOver, id+"@") {
 		wait = successorPatience // the step that its predecessor is in may need its grace to end
 	} else if err := t.parkedForOthers(ctx); err != nil {
 		return nil, err
 	}
-	held, err := t.takeLease(ctx, id, "resume", wait)
+	held, err := t.takeLease(ctx, lease.Request{Operation: id, Purpose: "resume", Wait: wait})
 	if err != nil {
 		return nil, err
 	}
@@ -156,11 +156,13 @@ func (t *Target) Resume(ctx context.Context, undo bool, wait time.Duration) (*st
 	if log, err = journal.Read(ctx, t.Host, log.Path); err != nil {
 		return nil, err
 	}
-	if o := log.Outcome(); o != "" && o != journal.Stuck {
+	if o := log.Outcome(); o != "" && o != journal.Stuck || handedOver != "" && handedOver != handOver(id, log.Token()) {
+		held.asItWas()
 		return nil, ErrNothingToResume
 	}
 	agenda, err := held.t.agendaOf(log)
 	if err != nil {
+		held.asItWas()
 		return nil, err
 	}
 	return held.goOn(held.ctx, log, agenda, undo)
@@ -189,22 +191,48 @@ func (held *heldLease) goOn(ctx context.Context, log journal.Log, agenda Agenda,
 	}
 	op, err := held.takeUp(ctx, log, way)
 	if err != nil {
+		held.asItWas()
 		return op, err
 	}
+	touched := serviceTouched(log, agenda)
 	switch {
 	case achieved(log, agenda):
+		if undo && touched {
+			t.Observer.Log("resume", "everything was done, and stays: only its papers were missing")
+		}
 		return op, t.record(ctx, op, agenda)
 	case !undo && !goesBack(log, agenda):
 		if err := t.sameInputs(ctx, op, agenda); err != nil {
+			held.asItWas()
 			return op, err
 		}
+		if !touched {
+			op.Again(t.stale(log)...)
+		}
 		return op, held.perform(op, agenda)
+	case agenda.Keep:
+		return op, op.End(ctx, journal.Left, "left as it is: taking it back is not what was asked for")
 	}
-	err = t.undo(ctx, op, agenda, serviceTouched(log, agenda), failure(log))
+	err = t.undo(ctx, op, agenda, touched, failure(log))
 	if errors.Is(err, ErrTakenBack) && !errors.Is(err, step.ErrNeedsPerson) {
 		err = nil // which is what was asked for
 	}
 	return op, err
+}
+
+// staleAfter is how long ago a check may have looked.
+const staleAfter = 10 * time.Minute
+
+// stale are the checks of an operation, and the look at the maintenance
+// window, that are too long ago to begin a cut-over by.
+func (t *Target) stale(log journal.Log) []string {
+	var names []string
+	for _, s := range append(asSteps(inputs{t}, slices.Concat(PreDeployment, ServiceDependencies)), windowStep{}) {
+		if state, ok := log.Step(s.String()); ok && t.Now().Sub(state.Began) > staleAfter {
+			names = append(names, s.String())
+		}
+	}
+	return names
 }
 
 // failure is what ended an operation's steps: the one that failed, or an

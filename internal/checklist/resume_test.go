@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/goldfinch-etf/etf-deploy/internal/config"
 	"github.com/goldfinch-etf/etf-deploy/internal/host"
 	"github.com/goldfinch-etf/etf-deploy/internal/journal"
+	"github.com/goldfinch-etf/etf-deploy/internal/release"
 	"github.com/goldfinch-etf/etf-deploy/internal/report"
 	"github.com/goldfinch-etf/etf-deploy/internal/step"
 )
@@ -86,14 +88,48 @@ func TestWhoMayJoinAnInterruptedStage(t *testing.T) {
 		{"backup:create", recorded("stages", "start services:stop", "done services:stop", "park services:stop"), true},
 		{"backup:create", recorded("stages", "start backup:create"), true},
 		{"services:start", recorded("stages", "start backup:create"), false},
-		// Parked since, by a stage that touched nothing running.
-		{"services:start", recorded("stages", "start release:activate", "start release:fetch", "done release:fetch", "park release:fetch"), false},
-		{"release:activate", recorded("stages", "start release:activate", "start release:fetch", "done release:fetch", "park release:fetch"), true},
+		{"services:start", recorded("stages", "start release:activate"), false},
 		{"backup:create", recorded("stages", "start backup:create", "failed backup:create"), false},
 		{"services:stop", recorded("stages", "start services:stop", "undo services:stop"), false},
 	} {
 		if got := onlyInterruptedIn(c.log, target.stageSteps(c.kind, Options{})); got != c.want {
 			t.Errorf("%s over %v: %t, want %t", c.kind, c.log.Steps(), got, c.want)
+		}
+	}
+}
+
+// A stage joins what it may build on, and nothing else.
+func TestMayJoin(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	target := &Target{Config: &config.Config{Operation: config.Operation{Parked: time.Hour}}, Now: func() time.Time { return now }}
+	stopped := []string{"start services:stop", "done services:stop"}
+	migrated := append(slices.Clone(stopped), `note migrations={"pending":[{}]}`, "start release:migrate", "done release:migrate")
+	activated := append(slices.Clone(migrated), "start release:activate", "done release:activate")
+	started := append(slices.Clone(activated), "start services:start", "done services:start")
+	for _, c := range []struct {
+		name string
+		kind string
+		log  []string
+		age  time.Duration
+		want error
+		says string
+	}{
+		{"the next one", "backup:create", stopped, time.Minute, nil, ""},
+		{"the start of what was stopped", "services:start", stopped, time.Minute, nil, ""},
+		{"too late", "backup:create", stopped, 61 * time.Minute, ErrInterruptedBefore, "resume"},
+		{"old code over a new schema", "services:start", migrated, time.Minute, ErrUsage, "release:activate"},
+		{"in order", "services:start", activated, time.Minute, nil, ""},
+		{"a second round", "services:stop", started, time.Minute, ErrUsage, "verify:criteria"},
+		{"the end", "verify:criteria", started, time.Minute, nil, ""},
+		{"on its way back", "services:start", append(slices.Clone(started), "failed verify:api"), time.Minute, ErrInterruptedBefore, "taking the service back"},
+	} {
+		log := recorded(stagesKind, c.log...)
+		for i := range log.Records {
+			log.Records[i].Time = now.Add(-c.age)
+		}
+		err := target.mayJoin(t.Context(), log, c.kind, Options{})
+		if !errors.Is(err, c.want) || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v", c.name, err)
 		}
 	}
 }
@@ -155,5 +191,52 @@ func TestInputsThatChanged(t *testing.T) {
 	}
 	if err := target.sameInputs(ctx, op, agenda); err != nil {
 		t.Errorf("what was noted after the step is no input of it: %v", err)
+	}
+}
+
+// An operation sorts behind all others, also when the clock was set back.
+func TestNamesSortWhateverTheClockSays(t *testing.T) {
+	ctx := t.Context()
+	target := filed(t)
+	id := func(now time.Time) string {
+		target.Now = func() time.Time { return now }
+		id, err := target.newID("deploy")(ctx)
+		must(t, err)
+		_, err = journal.Create(ctx, target.Host, target.journalDir(), journal.Header{ID: id, Kind: "deploy"}, target.Now)
+		must(t, err)
+		return id
+	}
+	noon := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	last := ""
+	for _, now := range []time.Time{noon, noon, noon.Add(time.Minute), noon.Add(-time.Hour), noon.Add(-time.Hour)} {
+		next := id(now)
+		if next <= last {
+			t.Errorf("%s comes behind %s", next, last)
+		}
+		last = next
+	}
+}
+
+// The environment of a release that is or was live is never made anew: its
+// processes may run in it.
+func TestInstallLeavesALiveRelease(t *testing.T) {
+	target := filed(t)
+	target.Observer = report.NewPrinter(&strings.Builder{})
+	target.Config.Env.File = target.Releases.Dir(liveID) + "/.env"
+	target.Config.Python.Interpreter = "/no/such/python"
+	must(t, target.Host.WriteFile(t.Context(), target.Config.Env.File, []byte("A=1\n"), 0o600))
+	j, err := journal.Create(t.Context(), target.Host, target.journalDir(), journal.Header{ID: operation, Kind: "release:install"}, time.Now)
+	must(t, err)
+	op := step.NewOperation(j, target.Observer, time.Now)
+	for _, state := range []release.State{release.Live, release.Verified} {
+		r, err := target.Releases.Find(t.Context(), liveID)
+		must(t, err)
+		r.State = state
+		must(t, target.Releases.Put(t.Context(), r))
+		must(t, op.Note(t.Context(), factRelease, r))
+		must(t, installStep{inputs{target}}.Run(t.Context(), &step.Run{Operation: op}))
+		if after, err := target.Releases.Find(t.Context(), liveID); err != nil || after.State != state {
+			t.Errorf("it is %s now (%v)", after.State, err)
+		}
 	}
 }

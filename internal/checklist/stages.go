@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/journal"
 	"github.com/goldfinch-etf/etf-deploy/internal/lease"
+	"github.com/goldfinch-etf/etf-deploy/internal/release"
 	"github.com/goldfinch-etf/etf-deploy/internal/step"
 )
 
@@ -23,14 +23,13 @@ var opening = []string{"services:stop", "release:migrate", "release:activate"}
 
 // joining are those that belong to one that is open; otherwise they are whole
 // by themselves.
-var joining = []string{"release:fetch", "release:install", "backup:create", "cache:clear", "services:start", "verify:criteria", "docs:changelog", "docs:notes"}
+var joining = []string{"backup:create", "cache:clear", "services:start", "verify:criteria"}
 
-// choosing are those that are told which release the operation is about.
-var choosing = []string{"release:fetch", "release:install", "release:migrate", "release:activate"}
+// aside are those that touch nothing running: beside one that is open they are
+// whole by themselves too.
+var aside = []string{"release:fetch", "release:install", "docs:changelog", "docs:notes"}
 
-func isStage(kind string) bool {
-	return slices.Contains(opening, kind) || slices.Contains(joining, kind)
-}
+func isStage(kind string) bool { return slices.Contains(slices.Concat(opening, joining, aside), kind) }
 
 // staged is all that the stages of an operation may do, in its order.
 func (t *Target) staged(o Options) Agenda {
@@ -60,9 +59,9 @@ func (t *Target) stageSteps(kind string, o Options) []step.Step {
 	in := inputs{t}
 	switch kind {
 	case "release:fetch":
-		return []step.Step{fetchStep{in, o.Ref}}
+		return []step.Step{fetchStep{in, o.Ref, true}}
 	case "release:install":
-		return []step.Step{fetchStep{in, o.Ref}, installStep{in}}
+		return []step.Step{fetchStep{in, o.Ref, true}, installStep{in}}
 	case "release:migrate":
 		return []step.Step{selectStep{in, o.Ref}, fenceStep{in}, migrateStep{in}}
 	case "release:activate":
@@ -89,46 +88,83 @@ func (t *Target) stageSteps(kind string, o Options) []step.Step {
 // first one of a new operation or, where it is whole by itself, alone.
 func (t *Target) stage(ctx context.Context, kind string, o Options) (*step.Operation, error) {
 	log, err := t.openStages(ctx)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if log == nil && !slices.Contains(opening, kind) {
+	case log == nil && !slices.Contains(opening, kind):
 		return t.alone(ctx, kind, o)
+	case log == nil:
+		return t.firstStage(ctx, kind, o)
 	}
-	id := journal.NewID(stagesKind, t.Now())
-	if log != nil {
-		id = log.Header().ID
-	}
-	held, err := t.takeLease(ctx, id, kind, o.Wait)
+	held, err := t.takeLease(ctx, lease.Request{Operation: log.Header().ID, Purpose: kind, Wait: o.Wait})
 	if err != nil {
 		return nil, err
 	}
 	defer held.release()
-	var op *step.Operation
-	if log == nil {
-		op, err = held.begin(held.ctx, id, stagesKind, o)
-	} else {
-		op, err = held.join(*log, kind, o)
+	now, err := journal.Read(ctx, t.Host, log.Path)
+	if err == nil && now.Outcome() != "" { // while we waited for the lease
+		held.release()
+		return t.stage(ctx, kind, o)
 	}
+	if err == nil && slices.Contains(aside, kind) {
+		defer held.asItWas()
+		return held.beside(kind, o)
+	}
+	if err == nil {
+		err = held.t.mayJoin(ctx, now, kind, o)
+	}
+	if err != nil {
+		held.asItWas()
+		return nil, err
+	}
+	op, err := held.join(now, kind, o)
+	if err != nil {
+		held.asItWas()
+		return op, err
+	}
+	return op, held.stage(op, kind, o)
+}
+
+func (t *Target) firstStage(ctx context.Context, kind string, o Options) (*step.Operation, error) {
+	held, err := t.takeLease(ctx, lease.Request{Name: t.newID(stagesKind), Purpose: kind, Wait: o.Wait})
+	if err != nil {
+		return nil, err
+	}
+	defer held.release()
+	op, err := held.begin(held.ctx, stagesKind, o)
 	if err != nil {
 		return op, err
 	}
 	return op, held.stage(op, kind, o)
 }
 
+// beside runs what touches nothing running, under the lease that is parked for
+// an open operation, in a journal of its own.
+func (held *heldLease) beside(kind string, o Options) (*step.Operation, error) {
+	id, err := held.t.newID(kind)(held.ctx)
+	if err != nil {
+		return nil, err
+	}
+	op, err := held.create(held.ctx, id, kind, o)
+	if err != nil {
+		return op, err
+	}
+	agenda, err := held.t.agenda(kind, o)
+	if err != nil {
+		return op, err
+	}
+	return op, held.perform(op, agenda)
+}
+
 // stage runs the steps of one, and ends the operation or parks its lease.
 func (held *heldLease) stage(op *step.Operation, kind string, o Options) error {
 	t := held.t
 	agenda := t.staged(o)
-	steps := t.stageSteps(kind, o)
 	activated, _ := op.Journal().Log().Step(activateStep{}.String())
 	// Services that were stopped and are started again: what runs by then
 	// stays running.
 	agenda.Keep = kind == "services:start" && !activated.Touched()
-	var papers error // takes nothing back
-	if strings.HasPrefix(kind, "docs:") {
-		papers = op.Do(held.ctx, steps)
-	} else if err := held.do(op, agenda, steps); err != nil {
+	if err := held.do(op, agenda, t.stageSteps(kind, o)); err != nil {
 		return err
 	}
 	if agenda.Keep || kind == "verify:criteria" || !serviceTouched(op.Journal().Log(), agenda) {
@@ -137,10 +173,10 @@ func (held *heldLease) stage(op *step.Operation, kind string, o Options) error {
 	if err := op.Journal().Append(held.ctx, journal.Record{Type: journal.Park, Text: kind}); err != nil {
 		return err
 	}
-	held.park(t.Config.Operation.Parked)
+	held.park(t.Now().Add(t.Config.Operation.Parked))
 	t.Observer.Log("stage", fmt.Sprintf("%s is kept for its next stage for %s: %s; `resume` does all that is left, `resume -undo` takes the service back",
 		op.ID(), t.Config.Operation.Parked, join(stepsLeft(op.Journal().Log(), agenda.asFarAs(op.Journal().Log())))))
-	return papers
+	return nil
 }
 
 // openStages is the operation of ours that waits for its next stage, or whose
@@ -151,44 +187,72 @@ func (t *Target) openStages(ctx context.Context) (*journal.Log, error) {
 		return nil, err
 	}
 	for _, log := range open {
-		if log.Header().Kind != stagesKind || log.Outcome() != "" {
+		if log.Header().Kind != stagesKind || log.Outcome() != "" || !mine(lease.Holder{By: log.Header().By, Run: log.Header().Run}) {
 			continue
 		}
-		if mine(lease.Holder{By: log.Header().By, Run: log.Header().Run}) {
-			return &log, nil
+		agenda, err := t.agendaOf(log)
+		if err == nil && achieved(log, agenda) {
+			continue // only its end is missing
 		}
+		return &log, err
 	}
 	return nil, nil
 }
 
-// join takes the operation up for its next stage. One that was interrupted
-// within a stage is joined by that same stage only: any other would build on
-// what is half done.
+// mayJoin refuses a stage that would build on what is half done, gone by, or
+// of another release.
+func (t *Target) mayJoin(ctx context.Context, log journal.Log, kind string, o Options) error {
+	agenda := t.staged(o).asFarAs(log)
+	tooLate := t.Now().Sub(log.Last().Time) > t.Config.Operation.Parked
+	if tooLate || goesBack(log, agenda) || !onlyInterruptedIn(log, t.stageSteps(kind, o)) {
+		return fmt.Errorf("%w: %s", ErrInterruptedBefore, describeUnfinished(log, agenda))
+	}
+	acted := func(s step.Step) bool { state, _ := log.Step(s.String()); return state.Touched() }
+	started, _ := log.Step(startStep{}.String())
+	var plan migrationPlan
+	if _, err := log.Fact(factMigrations, &plan); err != nil {
+		return err
+	}
+	refuse := func(why string) error { return fmt.Errorf("%w: %s: %s", ErrUsage, log.Header().ID, why) }
+	switch {
+	case acted(activateStep{}) && started.Type == journal.Done && kind != "verify:criteria" && kind != "services:start":
+		return refuse("its release is activated and started: `verify:criteria` ends it, `resume -undo` takes it back")
+	case kind == "services:start" && acted(migrateStep{}) && len(plan.Pending) > 0 && !acted(activateStep{}):
+		return refuse("the database is migrated, and the release for it is not live: `release:activate` comes first, or `resume -undo` takes the service back")
+	case kind == "release:migrate" || kind == "release:activate":
+		rel, err := t.installed(ctx, o.Ref)
+		if err != nil {
+			return err
+		}
+		var chosen release.Release
+		if ok, err := log.Fact(factRelease, &chosen); err != nil {
+			return err
+		} else if ok && chosen.Commit != rel.Commit && (acted(migrateStep{}) || acted(activateStep{})) {
+			return refuse(fmt.Sprintf("it is about %s, not about %s: say -ref=%s, or `resume -undo` and begin anew", chosen.Commit[:8], rel.Commit[:8], chosen.Commit))
+		}
+	}
+	return nil
+}
+
+// join takes the operation up for its next stage. What a stage does it does
+// again, but for the backup: one of after the migration is none of before.
 func (held *heldLease) join(log journal.Log, kind string, o Options) (*step.Operation, error) {
-	ctx, t := held.ctx, held.t
-	log, err := journal.Read(ctx, t.Host, log.Path) // as it is now that we hold the lease
-	if err != nil {
-		return nil, err
-	}
-	steps := t.stageSteps(kind, o)
-	aside := kind == "release:fetch" || kind == "release:install" // nothing running is touched
-	if !aside && !onlyInterruptedIn(log, steps) {
-		return nil, fmt.Errorf("%w: %s", ErrInterruptedBefore, describeUnfinished(log, t.staged(o)))
-	}
-	op, err := held.takeUp(ctx, log, kind)
+	t := held.t
+	op, err := held.takeUp(held.ctx, log, kind)
 	if err != nil {
 		return op, err
 	}
 	var again []string
-	for _, s := range step.Flat(steps) {
-		// The backup is of before the migration: a second one would not be.
+	for _, s := range step.Flat(t.stageSteps(kind, o)) {
 		if _, isBackup := s.(backupStep); !isBackup {
 			again = append(again, s.String())
+		} else if state, _ := log.Step(s.String()); state.Type == journal.Done {
+			t.Observer.Log(s.String(), "not taken again: this operation has its backup, "+state.Text)
 		}
 	}
 	op.Again(again...)
-	if slices.Contains(choosing, kind) {
-		err = op.Note(ctx, factOptions, o)
+	if slices.Contains([]string{"release:migrate", "release:activate"}, kind) {
+		err = op.Note(held.ctx, factOptions, o)
 	}
 	return op, err
 }

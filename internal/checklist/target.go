@@ -171,6 +171,11 @@ func Whoami() string {
 
 // runURL is the pipeline run that this process belongs to, if any.
 func runURL() string {
+	for _, name := range []string{"ETF_RUN_URL", "CI_PIPELINE_URL", "BUILD_URL"} { // anybody's, GitLab, Jenkins
+		if url := os.Getenv(name); url != "" {
+			return url
+		}
+	}
 	if os.Getenv("GITHUB_RUN_ID") == "" {
 		return ""
 	}

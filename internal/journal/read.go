@@ -96,6 +96,22 @@ func decode(line []byte) (Record, error) {
 	return r, nil
 }
 
+// NewestTime is that in the name of the newest journal in dir; zero when there
+// is none.
+func NewestTime(ctx context.Context, h host.Host, dir string) (time.Time, error) {
+	names, err := h.List(ctx, dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return time.Time{}, fmt.Errorf("listing the journals: %w", err)
+	}
+	for _, name := range slices.Backward(names) {
+		if id, isJournal := strings.CutSuffix(name, ".jsonl"); isJournal && idForm.MatchString(id) {
+			stamp, _, _ := strings.Cut(id, "-")
+			return time.Parse("20060102T150405Z", stamp)
+		}
+	}
+	return time.Time{}, nil
+}
+
 // List reads the journals in dir, newest first. Those that cannot be read are
 // reported as errors beside the good ones.
 func List(ctx context.Context, h host.Host, dir string) ([]Log, error) {

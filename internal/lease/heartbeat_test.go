@@ -132,6 +132,28 @@ func TestTakenOverIsFoundByCheck(t *testing.T) {
 	wantLost(t, "Keep of a lost one", ended(t, again))
 }
 
+// A machine that was suspended wakes up with its lease expired: who is quick
+// to take it waits whether the holder goes on.
+func TestBeatsAgain(t *testing.T) {
+	dir := t.TempDir()
+	const expiry = 600 * time.Millisecond
+	l := take(t, dir, brief(expiry))
+	time.Sleep(expiry + 50*time.Millisecond)
+	go func() {
+		time.Sleep(60 * time.Millisecond)
+		l.Keep(ctx)
+	}()
+	_, _, err := lease.Take(ctx, local, dir, brief(expiry))
+	var held *lease.HeldError
+	if !errors.As(err, &held) || held.State != lease.Held {
+		t.Errorf("it was taken over: %v", err)
+	}
+	if err := l.Check(ctx); err != nil {
+		t.Error(err)
+	}
+	release(t, l)
+}
+
 // full is a disk on which nothing can be written while it is full; where it
 // hangs it never answers instead.
 type full struct {

@@ -71,6 +71,26 @@ func (h *Holder) State(ctx context.Context, now time.Time) State {
 	return Expired
 }
 
+// watchLimit bounds how long an expired lease is watched whose process lives.
+var watchLimit = 20 * time.Second // shorter in a test
+
+// beatsAgain watches an expired lease whose process still runs on this machine
+// for two of its heartbeats, and reports whether there was one.
+func (h *Holder) beatsAgain(ctx context.Context, on host.Host, dir string) bool {
+	lives, known := h.lives(ctx)
+	if !known || !lives {
+		return false
+	}
+	for end := time.Now().Add(min(watchLimit, h.Expires.Sub(h.Heartbeat)/3)); time.Now().Before(end) && ctx.Err() == nil; {
+		now, err := Show(ctx, on, dir)
+		if err != nil || now == nil || now.Token != h.Token || !now.Heartbeat.Equal(h.Heartbeat) || now.Released != nil {
+			return true // whatever it is now, it is looked at anew
+		}
+		time.Sleep(min(watchLimit, shortPause))
+	}
+	return false
+}
+
 // lives reports whether the holder's process runs, where that can be known: on
 // this machine, since this boot, among the same process numbers.
 func (h *Holder) lives(ctx context.Context) (lives, known bool) {

@@ -75,6 +75,14 @@ type Lease struct {
 	checked time.Time // before the last check that found it ours; monotonic
 	gone    error     // why it is ours no more: lost, or given away
 	beating *beating  // the heartbeat at work; nil without
+
+	parkedUntil time.Time // of the parked lease that this one was taken from; zero: none
+}
+
+// WasParked reports whether this lease was taken from one that was parked for
+// its operation, and until when that was.
+func (l *Lease) WasParked() (until time.Time, ok bool) {
+	return l.parkedUntil, !l.parkedUntil.IsZero()
 }
 
 // Token is the number of this lease.

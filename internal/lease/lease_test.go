@@ -157,6 +157,23 @@ func TestOneHolder(t *testing.T) {
 	}
 }
 
+// A new operation is named when it has the lease, not before it waited.
+func TestNamedWhenTaken(t *testing.T) {
+	dir := t.TempDir()
+	r := me()
+	calls := 0
+	r.Operation, r.Name = "", func(context.Context) (string, error) { calls++; return "named", nil }
+	l := take(t, dir, r)
+	if calls != 1 || l.Holder().Operation != "named" || show(t, dir).Operation != "named" {
+		t.Errorf("%d calls, %+v", calls, l.Holder())
+	}
+	r.Name = func(context.Context) (string, error) { return "", errors.New("no name") }
+	release(t, l)
+	if _, _, err := lease.Take(ctx, local, dir, r); err == nil || !strings.Contains(err.Error(), "no name") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestReleased(t *testing.T) {
 	dir := t.TempDir()
 	now := noon
@@ -205,6 +222,12 @@ func TestParked(t *testing.T) {
 	second, before, err := lease.Take(ctx, local, dir, next)
 	if err != nil || before != nil || second.Token() <= l.Token() {
 		t.Fatalf("the next stage: got %+v, from %v, %v", second, before, err)
+	}
+	if was, ok := second.WasParked(); !ok || !was.Equal(until) {
+		t.Errorf("it was parked until %v, %t", was, ok)
+	}
+	if _, ok := l.WasParked(); ok {
+		t.Error("the first one was taken from a parked one")
 	}
 	wantLost(t, "the stage before", l.Release(ctx), "me@here")
 	if err := second.Park(ctx, until); err != nil {

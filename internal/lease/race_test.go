@@ -29,6 +29,7 @@ func TestMain(m *testing.M) {
 	case "changer":
 		changerProcess()
 	default:
+		lease.ShortenWatch()
 		os.Exit(m.Run())
 	}
 }

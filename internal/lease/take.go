@@ -13,10 +13,11 @@ import (
 
 // A Request is who wants the lease, and how.
 type Request struct {
-	Operation string // its id; a lease that is parked for it is taken at once
-	Purpose   string // the target
-	By        string // user@machine
-	Run       string // URL of the pipeline run
+	Operation string                                // its id; a lease that is parked for it is taken at once
+	Name      func(context.Context) (string, error) // instead: names a new operation at the moment at which it gets the lease
+	Purpose   string                                // the target
+	By        string                                // user@machine
+	Run       string                                // URL of the pipeline run
 
 	Expiry  time.Duration    // without a sign of life; 0: DefaultExpiry
 	Now     func() time.Time // nil: time.Now
@@ -45,6 +46,11 @@ func (r Request) holder(ctx context.Context) (Holder, error) {
 	if err != nil {
 		return Holder{}, fmt.Errorf("taking the lease: %w", err)
 	}
+	if r.Operation == "" && r.Name != nil {
+		if r.Operation, err = r.Name(ctx); err != nil {
+			return Holder{}, fmt.Errorf("taking the lease: %w", err)
+		}
+	}
 	now := r.Now().UTC()
 	return Holder{
 		V: Version, Operation: r.Operation, Purpose: r.Purpose, By: r.By, Run: r.Run,
@@ -58,6 +64,10 @@ func (r Request) holder(ctx context.Context) (Holder, error) {
 // holder that it was taken over from, dead or expired: what that one left has
 // to be ended first. It is nil when the lease was free, or parked for the same
 // operation.
+//
+// An expired lease whose process still runs on this machine is watched for a
+// while first: a machine that was suspended wakes up with its lease expired,
+// and everybody on it at once.
 func Take(ctx context.Context, h host.Host, dir string, r Request) (l *Lease, before *Holder, err error) {
 	r = r.defaults()
 	if err := h.Mkdir(ctx, dir, 0o700); err != nil {
@@ -117,6 +127,9 @@ func takeOnce(ctx context.Context, h host.Host, dir string, r Request) (*Lease, 
 		if state == Held || state == Parked && !ours {
 			return nil, nil, &HeldError{Holder: *last, State: state}
 		}
+		if state == Expired && !last.Parked && last.beatsAgain(ctx, h, dir) {
+			continue
+		}
 		l, err := create(ctx, h, dir, r, last.Token+1, false)
 		if err != nil {
 			return nil, nil, err
@@ -125,6 +138,9 @@ func takeOnce(ctx context.Context, h host.Host, dir string, r Request) (*Lease, 
 			return l, last, nil
 		}
 		if l != nil {
+			if ours {
+				l.parkedUntil = last.Expires
+			}
 			return l, nil, nil
 		}
 	}

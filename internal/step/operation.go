@@ -1,6 +1,7 @@
 package step
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -103,8 +104,9 @@ func (o *Operation) do(ctx context.Context, s Step) error {
 			return o.failed(ctx, r, began, err)
 		}
 		if done {
-			o.observer.Finished(name, string(journal.Done), 0, "was done when it was interrupted")
-			return o.journal.Append(ctx, journal.Record{Type: journal.Done, Step: name, Text: "was done when it was interrupted"})
+			text := cmp.Or(r.detail, "was done when it was interrupted")
+			o.observer.Finished(name, string(journal.Done), 0, text)
+			return o.journal.Append(ctx, journal.Record{Type: journal.Done, Step: name, Text: text})
 		}
 	}
 	if skipper, ok := s.(Skipper); ok {
@@ -162,72 +164,6 @@ func (o *Operation) failed(ctx context.Context, r *Run, began time.Time, err err
 	o.observer.Finished(r.step, string(journal.Failed), d, host.Redact(err.Error()))
 	rec := journal.Record{Type: journal.Failed, Step: r.step, Millis: d.Milliseconds(), Text: err.Error()}
 	return errors.Join(fmt.Errorf("%s: %w", r.step, err), o.journal.Append(ctx, rec))
-}
-
-// Undo takes back, last first, the steps of list that began to act. It stops at
-// the first that cannot be taken back, since those before it build on it; the
-// error is then ErrNeedsPerson. It goes on when ctx ends: half an undo helps
-// nobody.
-func (o *Operation) Undo(ctx context.Context, list []Step) error {
-	flat := Flat(list)
-	for i := len(flat) - 1; i >= 0; i-- {
-		s := flat[i]
-		undoer, ok := s.(Undoer)
-		state, began := o.journal.Log().Step(s.String())
-		if !ok || !began || !state.Touched() {
-			continue
-		}
-		if err := o.undo(context.WithoutCancel(ctx), s, undoer); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (o *Operation) undo(ctx context.Context, s Step, undoer Undoer) error {
-	name := s.String()
-	shown := "undo " + name
-	r := &Run{Operation: o, step: name, shown: shown}
-	ctx, cancel := limited(o.context(ctx, name), s)
-	defer cancel()
-	o.observer.Started(shown)
-	began := o.now()
-	err := o.journal.Append(ctx, journal.Record{Type: journal.UndoStart, Step: name})
-	if err == nil {
-		err = Fault(ctx, name+":undo")
-	}
-	if err == nil {
-		err = persistent(ctx, r, undoer.Undo)
-	}
-	d := o.now().Sub(began)
-	if err != nil {
-		o.observer.Finished(shown, string(journal.Failed), d, host.Redact(err.Error()))
-		rec := journal.Record{Type: journal.UndoFailed, Step: name, Millis: d.Milliseconds(), Text: err.Error()}
-		return errors.Join(fmt.Errorf("%w: taking back %s: %w", ErrNeedsPerson, name, err), o.journal.Append(ctx, rec))
-	}
-	o.observer.Finished(shown, string(journal.Undone), d, r.detail)
-	return o.journal.Append(ctx, journal.Record{Type: journal.Undone, Step: name, Millis: d.Milliseconds(), Text: r.detail})
-}
-
-// undoPauses are the times between the tries of an undo: what made the step
-// fail, such as a server that is being restarted, may be gone soon.
-var undoPauses = []time.Duration{2 * time.Second, 10 * time.Second}
-
-// persistent tries an undo again that has failed.
-func persistent(ctx context.Context, r *Run, undo func(context.Context, *Run) error) error {
-	for _, pause := range undoPauses {
-		err := undo(ctx, r)
-		if err == nil || ctx.Err() != nil {
-			return err
-		}
-		r.Log("it failed, trying again in %s: %v", pause, err)
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(pause):
-		}
-	}
-	return undo(ctx, r)
 }
 
 // End records how the operation ended.

@@ -37,15 +37,3 @@ func (o *Operation) Changed(ctx context.Context, list []Step) ([]Change, error) 
 	}
 	return changes, nil
 }
-
-// FailedBefore reports whether a step of the list has failed: the way of the
-// operation then leads back.
-func (o *Operation) FailedBefore(list []Step) bool {
-	log := o.journal.Log()
-	for _, s := range Flat(list) {
-		if state, _ := log.Step(s.String()); state.Type == journal.Failed {
-			return true
-		}
-	}
-	return false
-}

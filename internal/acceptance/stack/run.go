@@ -23,6 +23,8 @@ func (s *Stack) Command(env []string, args ...string) (cmd *exec.Cmd, stdout, st
 	cmd = exec.Command(s.Binary, args...)
 	cmd.Dir = s.Dir
 	cmd.Env = append(os.Environ(), "ETF_SANDBOX=", "ETF_ENV=sandbox", "NO_COLOR=1")
+	// A person's call, also where a pipeline runs the tests.
+	cmd.Env = append(cmd.Env, "CI=", "ETF_RUN_URL=", "CI_PIPELINE_URL=", "BUILD_URL=", "GITHUB_RUN_ID=", "GITHUB_ACTOR=", "GITHUB_OUTPUT=")
 	cmd.Env = append(cmd.Env, env...)
 	// A group of its own: signals of a test go to the program alone.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
