@@ -30,6 +30,7 @@ func part(t *testing.T, r *rig) {
 		results.add(r.run(t, c))
 	}
 	for _, f := range serverFaults {
+		f.early = f.early || f.long
 		results.addServer(r.runServer(t, f))
 	}
 	results.write(t, os.Getenv(outVariable))

@@ -26,6 +26,7 @@ type serverFault struct {
 	// early: what was taken away comes back as soon as the deployment has
 	// noticed, so that it may take the service back by itself.
 	early bool
+	long  bool // without that it takes minutes; in the part it comes back early
 }
 
 var serverFaults = []serverFault{
@@ -34,7 +35,7 @@ var serverFaults = []serverFault{
 	{name: "PostgreSQL restarted during a restore", release: data, faults: "release:migrate:after=fail", harm: postgresDuringRestore},
 	{name: "Redis gone at cache:clear", release: expand, harm: gone("redis", "backup:create", syscall.SIGKILL), early: true},
 	{name: "RabbitMQ gone at services:stop", release: expand, harm: gone("rabbitmq", "services:stop", syscall.SIGKILL),
-		config: []string{"drain: 2m", "drain: 2m\n      start: 20s"}}, // how long workers are waited for, in vain
+		config: []string{"drain: 2m", "drain: 2m\n      start: 20s"}, long: true}, // how long workers are waited for, in vain
 	{name: "supervisord killed at services:start", release: stops, harm: gone("supervisor", "services:start", syscall.SIGKILL)},
 	{name: "disk full during the backup", release: expand, harm: diskFull},
 	{name: "last line of the journal torn, undone", release: stops, faults: "release:activate:during=kill", harm: torn},
@@ -142,7 +143,7 @@ func (r *rig) backups() string { return filepath.Join(r.Env["ETF_ROOT"], "backup
 
 func (d *deployment) pid() int { return d.cmd.Process.Pid }
 
-// await waits until the deployment's journal holds these texts.
+// await waits until the deployment's journal says so.
 func (d *deployment) await(t *testing.T, texts ...string) {
 	t.Helper()
 	if !d.r.awaitJournal(d.pid(), d.before, texts...) {
