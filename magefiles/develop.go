@@ -45,6 +45,10 @@ func Faults(ctx context.Context,
 	if err != nil {
 		return err
 	}
+	tests := "."
+	if kills != nil || only != nil {
+		tests = "^TestFaults$"
+	}
 	env := []string{"ETF_FAULT_SUITE=whole", "ETF_FAULT_ONLY=" + value(only), "ETF_FAULT_OUT=" + file}
 	if kills != nil {
 		from := 1
@@ -55,7 +59,7 @@ func Faults(ctx context.Context,
 	}
 	return developing(ctx, func(ctx context.Context) error {
 		// In the folder of the package go test shows each line when it is printed.
-		return runIn(ctx, "internal/faults", env, 6*time.Hour, "go", "test", "-count=1", "-timeout=5h50m")
+		return runIn(ctx, "internal/faults", env, 6*time.Hour, "go", "test", "-count=1", "-timeout=5h50m", "-run="+tests)
 	})
 }
 
@@ -137,6 +141,6 @@ func run(ctx context.Context, timeout time.Duration, argv ...string) error {
 // runIn is run in a folder, with further variables.
 func runIn(ctx context.Context, dir string, env []string, timeout time.Duration, argv ...string) error {
 	fmt.Fprintln(os.Stderr, "+ "+strings.Join(slices.Concat(env, argv), " "))
-	_, err := host.Local{}.Run(ctx, host.Command{Argv: argv, Dir: dir, Env: env, Stdout: os.Stdout, Stderr: os.Stderr, Timeout: timeout})
+	_, err := host.Local{}.Run(ctx, host.Command{Argv: argv, Dir: dir, Env: env, Stdout: os.Stdout, Stderr: os.Stderr, Timeout: timeout, Grace: time.Minute})
 	return err
 }

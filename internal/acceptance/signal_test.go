@@ -28,17 +28,6 @@ func interrupted(t *testing.T, s *stack.Stack, step string, sig syscall.Signal) 
 	return cmd.ProcessState.ExitCode(), stderr.String()
 }
 
-// journalSays looks into the newest journal, unless its operation has ended.
-func journalSays(t *testing.T, s *stack.Stack, text string) bool {
-	t.Helper()
-	all, err := filepath.Glob(filepath.Join(s.Env["ETF_ROOT"], "ops", "journal", "*.jsonl"))
-	if err != nil || len(all) == 0 {
-		return false
-	}
-	content, err := os.ReadFile(all[len(all)-1])
-	return err == nil && strings.Contains(string(content), text) && !strings.Contains(string(content), `"type":"end"`)
-}
-
 func sigtermDuringDump(t *testing.T, s *stack.Stack) {
 	before := s.Serves(t)
 	code, out := interrupted(t, s, "backup:create", syscall.SIGTERM)

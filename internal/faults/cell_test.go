@@ -3,6 +3,7 @@ package faults
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -60,7 +61,11 @@ func (r *rig) run(t *testing.T, c cell) result {
 		if err != nil {
 			t.Fatal(err)
 		}
+		ran := r.Status(t).Processes
 		run := r.call(t, stack.Faults(c.fault.point(c.step)), "deploy", "-ref="+target)
+		if now := r.Status(t).Processes; before(c.step, "services:stop") && !slices.Equal(ran, now) {
+			t.Errorf("processes were touched: %+v, before: %+v", now, ran)
+		}
 		if c.fault.kills() {
 			r.endKilled(t, run, c, target)
 		} else {
@@ -78,8 +83,12 @@ func (r *rig) endKilled(t *testing.T, run stack.Run, c cell, target string) {
 	t.Helper()
 	want(t, run, "the deployment, which was to be killed", -1)
 	r.tellsInterrupted(t)
-	want(t, r.call(t, nil, c.way.args()...), string(c.way), 0)
-	if c.way == forward || papers(c.step) {
+	args := c.way.args()
+	if c.way == anew {
+		args = append(args, "-ref="+target)
+	}
+	want(t, r.call(t, nil, args...), string(c.way), 0)
+	if c.way != undo || papers(c.step) {
 		r.nowLive(target)
 	}
 }

@@ -12,7 +12,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"strconv"
+	"sync/atomic"
+	"syscall"
 	"testing"
 )
 
@@ -38,19 +41,38 @@ func TestMain(m *testing.M) {
 }
 
 func withRig(run func() int) (code int, err error) {
-	ctx := context.Background()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	theRig = &rig{}
 	defer func() {
 		if code != 0 && os.Getenv("ETF_KEEP") != "" && theRig.Stack != nil {
 			fmt.Fprintln(os.Stderr, "kept for a look:", theRig.Dir)
 			return
 		}
-		err = errors.Join(err, theRig.down(ctx))
+		err = errors.Join(err, theRig.down(context.WithoutCancel(ctx)))
 	}()
 	if err := theRig.up(ctx); err != nil {
 		return 1, err
 	}
+	defer context.AfterFunc(ctx, abandon)()
 	return run(), nil
+}
+
+// abandoned: nothing may bring the sandbox up again.
+var abandoned atomic.Bool
+
+// abandon takes the sandbox down, whose servers would be left running, and
+// ends this process, which was asked to end.
+func abandon() {
+	abandoned.Store(true)
+	fmt.Fprintln(os.Stderr, "asked to end: taking the sandbox down")
+	if theRig.Stack != nil {
+		killAll(theRig.programs())
+		if err := theRig.Stack.Down(context.Background()); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+	}
+	os.Exit(1)
 }
 
 // number reads a variable that holds a number.

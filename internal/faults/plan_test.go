@@ -45,6 +45,9 @@ func (f fault) point(step string) string {
 	case killAfter:
 		return step + ":after=kill"
 	case fails:
+		if step == "release:migrate" {
+			return step + ":after=fail" // so that there is something to take back
+		}
 		return step + ":during=fail"
 	case hangs:
 		return step + ":during=hang," + step + ":deadline=2s"
@@ -60,6 +63,7 @@ type way string
 const (
 	forward way = "resume"
 	undo    way = "resume -undo"
+	anew    way = "deploy" // of the same commit, which tidies up first
 )
 
 // args of the program.
@@ -67,7 +71,7 @@ func (w way) args() []string {
 	if w == undo {
 		return []string{"resume", "-undo", "-yes"}
 	}
-	return []string{"resume", "-yes"}
+	return []string{string(w), "-yes"}
 }
 
 // A cell is one fault at one step.
@@ -78,7 +82,7 @@ type cell struct {
 }
 
 // matrix is every fault at every step. After a kill the ways out alternate, so
-// that both occur at each step.
+// that both occur at each step; before the service is touched there is a third.
 func matrix() []cell {
 	var cells []cell
 	for i, step := range steps {
@@ -86,6 +90,9 @@ func matrix() []cell {
 			c := cell{step: step, fault: f}
 			if f.kills() {
 				c.way = []way{forward, undo}[(i+k)%2]
+				if f == killAfter && before(step, "services:stop") {
+					c.way = anew
+				}
 			}
 			cells = append(cells, c)
 		}
@@ -98,7 +105,7 @@ func matrix() []cell {
 func (c cell) release() flavour {
 	n := slices.Index(steps, c.step)*len(faults) + slices.Index(faults, c.fault)
 	switch {
-	case c.step == "release:migrate" && c.fault == fails, c.step == "release:activate" && c.way == undo:
+	case c.step == "release:migrate" && (c.fault == fails || c.fault == killAfter), c.step == "release:activate" && c.way == undo:
 		return data
 	case n%5 == 4:
 		return stops

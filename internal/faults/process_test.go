@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -93,7 +94,33 @@ func killAll(all []process) {
 	}
 }
 
-// server is the process of a server of the sandbox.
+// servers are the processes of a server of the sandbox, which carry its name:
+// RabbitMQ is a shell that waits for Erlang, and more.
+func (r *rig) servers(part string) []process {
+	return find(func(dir string) bool {
+		environ, err := os.ReadFile(filepath.Join(dir, "environ"))
+		vars := strings.Split(string(environ), "\x00")
+		return err == nil && slices.Contains(vars, "ETF_SANDBOX_PART="+part) &&
+			slices.Contains(vars, "ETF_SANDBOX_PROCESS="+filepath.Dir(r.Sandbox.Root()))
+	})
+}
+
+// end sends a signal to a server and waits until it is gone.
+func (r *rig) end(t testing.TB, part string, sig syscall.Signal) {
+	t.Helper()
+	set := r.servers(part)
+	if len(set) == 0 { // a plain container's root may not look into PostgreSQL
+		set = []process{{pid: r.server(t, part)}}
+	}
+	for _, p := range set {
+		_ = syscall.Kill(p.pid, sig) // one may have ended with another
+	}
+	r.Await(t, 20*time.Second, part+" to end", func() bool {
+		return !slices.ContainsFunc(set, func(p process) bool { return state(p.pid) != 'Z' })
+	})
+}
+
+// server is the process of a server by the sandbox's own word.
 func (r *rig) server(t testing.TB, part string) int {
 	t.Helper()
 	status, err := r.Sandbox.Status(t.Context())
@@ -107,16 +134,6 @@ func (r *rig) server(t testing.TB, part string) int {
 	}
 	t.Fatalf("%s does not run", part)
 	return 0
-}
-
-// end sends a signal to a server and waits until it is gone.
-func (r *rig) end(t testing.TB, part string, sig syscall.Signal) {
-	t.Helper()
-	pid := r.server(t, part)
-	if err := syscall.Kill(pid, sig); err != nil {
-		t.Fatal(err)
-	}
-	r.Await(t, 20*time.Second, part+" to end", func() bool { return state(pid) == 'Z' })
 }
 
 // revive brings back the servers that are gone.

@@ -30,11 +30,8 @@ func part(t *testing.T, r *rig) {
 		results.add(r.run(t, c))
 	}
 	for _, f := range serverFaults {
-		if slices.Contains([]string{
-			"PostgreSQL restarted during a restore", "Redis gone at cache:clear", "disk full during the backup", "last line of the journal torn, undone",
-		}, f.name) {
-			results.addServer(r.runServer(t, f))
-		}
+		f.early = f.early || f.long
+		results.addServer(r.runServer(t, f))
 	}
 	results.write(t, os.Getenv(outVariable))
 }
@@ -43,7 +40,8 @@ func part(t *testing.T, r *rig) {
 // steps: each resume goes on to the next one. Where steps run side by side
 // those that were under way count.
 func (r *rig) relay(t *testing.T, results *results, f fault) {
-	r.cell(t, "killed at every step", func(t *testing.T) {
+	var legs []result
+	ok := r.cell(t, "killed at every step", func(t *testing.T) {
 		r.releases.drop()
 		target, err := r.releases.commit(t.Context(), stops)
 		if err != nil {
@@ -61,9 +59,8 @@ func (r *rig) relay(t *testing.T, results *results, f fault) {
 				t.Fatalf("it was killed before it came to %s", left[0])
 			}
 			for _, step := range hit {
-				res := result{cell{step, f, forward}, true, time.Since(began)}
-				results.add(res)
-				fmt.Println(res)
+				legs = append(legs, result{cell{step, f, forward}, true, time.Since(began)})
+				fmt.Println(legs[len(legs)-1])
 			}
 			left = slices.DeleteFunc(left, func(s string) bool { return slices.Contains(hit, s) })
 			args = forward.args()
@@ -72,6 +69,10 @@ func (r *rig) relay(t *testing.T, results *results, f fault) {
 		r.nowLive(target)
 		r.whole(t, r.live)
 	})
+	for _, leg := range legs {
+		leg.ok = ok
+		results.add(leg)
+	}
 }
 
 func points(f fault, steps []string) string {

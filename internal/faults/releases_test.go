@@ -27,19 +27,19 @@ const (
 // release's virtual environment is real, and what pip puts into it is one
 // small wheel that points to the packages.
 type releases struct {
-	tree   string // a clone of the origin
-	count  int
-	live   string // the commit that further ones are built on
-	head   string // its Alembic head
-	next   string // a commit on top of it that is not live yet; or none
-	heads  map[string]string
-	flavor map[string]flavour
+	tree     string // a clone of the origin
+	count    int
+	live     string // the commit that further ones are built on
+	head     string // its Alembic head
+	next     string // a commit on top of it that is not live yet; or none
+	heads    map[string]string
+	flavours map[string]flavour
 }
 
 const branch = "faults"
 
 func newReleases(ctx context.Context, s *stack.Stack) (*releases, error) {
-	l := &releases{tree: filepath.Join(s.Dir, "tree"), heads: map[string]string{}, flavor: map[string]flavour{}}
+	l := &releases{tree: filepath.Join(s.Dir, "tree"), heads: map[string]string{}, flavours: map[string]flavour{}}
 	if _, err := git(ctx, s.Dir, "clone", "--quiet", s.Env["ETF_ORIGIN"], l.tree); err != nil {
 		return nil, err
 	}
@@ -118,7 +118,7 @@ func writeWheel(file, folder string) error {
 // commit returns a commit that is not live: that of an earlier call when it
 // was not used up, otherwise a new one on top of the live one.
 func (l *releases) commit(ctx context.Context, f flavour) (string, error) {
-	if l.next != "" && l.flavor[l.next] == f {
+	if l.next != "" && l.flavours[l.next] == f {
 		return l.next, nil
 	}
 	l.count++
@@ -143,7 +143,7 @@ func (l *releases) commit(ctx context.Context, f flavour) (string, error) {
 		}
 	}
 	hash, err := git(ctx, l.tree, "rev-parse", "HEAD")
-	l.next, l.heads[hash], l.flavor[hash] = hash, revision, f
+	l.next, l.heads[hash], l.flavours[hash] = hash, revision, f
 	return hash, err
 }
 
@@ -185,8 +185,8 @@ func (l *releases) isLive(commit string) {
 	}
 }
 
-// anew is the commit to deploy when it is not known which one is live.
-func (l *releases) anew(context.Context) string {
+// unsure is the commit to deploy when it is not known which one is live.
+func (l *releases) unsure() string {
 	if l.next != "" {
 		return l.next // if the database has its migration, nothing else goes
 	}

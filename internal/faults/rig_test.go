@@ -34,6 +34,7 @@ func (r *rig) up(ctx context.Context) (err error) {
 	if err := r.down(ctx); err != nil {
 		return err
 	}
+	waitIfAbandoned()
 	if r.Stack, err = stack.Up(ctx, 4, os.Stderr); err != nil {
 		return err
 	}
@@ -65,10 +66,25 @@ func (r *rig) down(ctx context.Context) error {
 	if r.Stack == nil {
 		return nil
 	}
+	waitIfAbandoned()
 	killAll(r.programs())
 	err := r.Stack.Down(ctx)
 	r.Stack = nil
 	return err
+}
+
+// Revive brings back the servers that are gone.
+func (r *rig) Revive(ctx context.Context) error {
+	waitIfAbandoned()
+	return r.Stack.Revive(ctx)
+}
+
+// waitIfAbandoned does not return while the sandbox is taken down for good:
+// this process ends behind that.
+func waitIfAbandoned() {
+	if abandoned.Load() {
+		select {}
+	}
 }
 
 // call calls the program and keeps what it printed for the case that the cell
@@ -159,7 +175,7 @@ func (r *rig) mend() error {
 			break
 		}
 	}
-	ref := r.releases.anew(ctx)
+	ref := r.releases.unsure()
 	if run, err := r.Call(nil, "deploy", "-force", "-ref="+ref); err != nil {
 		return err
 	} else if run.Code != 0 {

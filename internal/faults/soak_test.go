@@ -24,6 +24,7 @@ type soaking struct {
 	// How long a whole call lately took, by its first argument and, for
 	// resume, its way: the instants are spread over that.
 	lasts map[string]time.Duration
+	line  string // of the last kill, until its way out has come to an end
 }
 
 // soak kills so many times; the seed makes the choices the same again, as far
@@ -64,16 +65,18 @@ func (s *soaking) round(t *testing.T) {
 		late := steps[slices.Index(steps, "services:stop"):slices.Index(steps, "docs:changelog")]
 		fault = late[s.random.IntN(len(late))] + ":during=fail"
 	}
-	run, killed := s.call(t, "deploy", stack.Faults(fault), "deploy", "-ref="+target)
-	for tries := 0; killed || run.Code == 4 || s.unfinished(t); tries++ {
+	s.call(t, "deploy", stack.Faults(fault), "deploy", "-ref="+target)
+	for tries := 0; s.unfinished(t); tries++ {
 		w := []way{forward, undo}[s.random.IntN(2)]
 		if tries < 6 && s.random.IntN(10) < again {
-			run, killed = s.call(t, string(w), nil, w.args()...)
+			s.call(t, string(w), nil, w.args()...)
 			continue
 		}
-		run, killed = r.call(t, nil, w.args()...), false
+		run := r.call(t, nil, w.args()...)
+		s.told(w, fmt.Sprintf("exit %d", run.Code))
 		want(t, run, string(w), 0)
 	}
+	s.told("", s.r.Status(t).Operation.Outcome)
 	if st := r.Status(t); st.Operation.Outcome == "succeeded" {
 		r.nowLive(target)
 	}
@@ -87,9 +90,9 @@ func (s *soaking) unfinished(t *testing.T) bool {
 	return o != nil && (o.Outcome == "interrupted" || o.Outcome == "stuck")
 }
 
-// call calls the program and kills all of it at a random instant: the process,
-// and a successor if there is one by then.
-func (s *soaking) call(t *testing.T, what string, env []string, args ...string) (run stack.Run, killed bool) {
+// call calls the program and kills it at a random instant: the process, the
+// successor that it may have by then, or both. Who is left comes to its end.
+func (s *soaking) call(t *testing.T, what string, env []string, args ...string) {
 	t.Helper()
 	instant := time.Duration(s.random.Int64N(int64(s.lasts[what])))
 	cmd, stdout, stderr := s.r.Command(env, args...)
@@ -97,21 +100,49 @@ func (s *soaking) call(t *testing.T, what string, env []string, args ...string) 
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	killed = !ended(cmd, instant)
+	killed := !ended(cmd, instant)
+	where := ""
 	if killed {
-		killAll(s.r.programs())
+		killAll(s.victims(cmd.Process.Pid))
 		s.kills++
+		where = s.where(t)
 	}
 	_ = cmd.Wait() // its exit code is looked at
-	took := time.Since(began)
-	run = stack.Run{Code: cmd.ProcessState.ExitCode(), Stdout: stdout.String(), Stderr: stderr.String(), Took: took}
+	s.r.Await(t, 3*time.Minute, "the process that is left to end", func() bool { return len(s.r.programs()) == 0 })
+	run := stack.Run{Code: cmd.ProcessState.ExitCode(), Stdout: stdout.String(), Stderr: stderr.String(), Took: time.Since(began)}
 	s.r.tell(env, args, run)
 	if !killed {
-		s.lasts[what] = (3*s.lasts[what] + took) / 4
-		return run, false
+		s.lasts[what] = (3*s.lasts[what] + run.Took) / 4
+		s.told(way(what), fmt.Sprintf("exit %d", run.Code))
+		return
 	}
-	fmt.Printf("kill %3d  %6.2fs into %-13s at %s\n", s.kills, instant.Seconds(), what, s.where(t))
-	return run, true
+	s.told(way(what), "killed")
+	s.line = fmt.Sprintf("kill %3d  %6.2fs into %-13s at %s", s.kills, instant.Seconds(), what, where)
+}
+
+// told prints the line of the last kill, with the way out that was taken after
+// it and what came of that.
+func (s *soaking) told(w way, result string) {
+	if s.line == "" {
+		return
+	}
+	if w != "" {
+		result = string(w) + ": " + result
+	}
+	fmt.Printf("%s → %s\n", s.line, result)
+	s.line = ""
+}
+
+// victims are the processes to kill: that of the call, its successor, or both.
+func (s *soaking) victims(pid int) []process {
+	next := s.r.successors()
+	switch {
+	case len(next) > 0 && s.random.IntN(3) == 0:
+		return next
+	case len(next) > 0 && s.random.IntN(2) == 0:
+		return []process{{pid: pid}}
+	}
+	return s.r.programs()
 }
 
 // ended waits so long for a started command; false when it still runs.

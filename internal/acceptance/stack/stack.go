@@ -36,7 +36,7 @@ func Up(ctx context.Context, etfs int, out io.Writer) (*Stack, error) {
 	}
 	s := &Stack{Dir: dir, Binary: filepath.Join(dir, "etf-deploy")}
 	if err := s.up(ctx, etfs, out); err != nil {
-		return nil, errors.Join(err, s.Down(ctx))
+		return nil, errors.Join(err, s.Down(context.WithoutCancel(ctx)))
 	}
 	return s, nil
 }
