@@ -118,14 +118,12 @@ func waitsForTheLease(t *testing.T, s *stack.Stack) {
 func damagedFiles(t *testing.T, s *stack.Stack) {
 	s.Serves(t)
 	ops := filepath.Join(s.Env["ETF_ROOT"], "ops")
-	journals, err := filepath.Glob(filepath.Join(ops, "journal", "*.jsonl"))
-	if err != nil || len(journals) == 0 {
-		t.Fatal(err)
-	}
-	newest := journals[len(journals)-1]
-	leases, err := filepath.Glob(filepath.Join(ops, "lease.[1-9]*"))
-	if err != nil || len(leases) == 0 {
-		t.Fatal(err)
+	newest := func(t *testing.T, pattern string) string {
+		all, err := filepath.Glob(filepath.Join(ops, pattern))
+		if err != nil || len(all) == 0 {
+			t.Fatalf("%s: none (%v)", pattern, err)
+		}
+		return all[len(all)-1]
 	}
 	inTheMiddle := func(good string) string {
 		lines := strings.SplitAfter(good, "\n")
@@ -133,28 +131,30 @@ func damagedFiles(t *testing.T, s *stack.Stack) {
 		return strings.Join(lines, "")
 	}
 	for _, c := range []struct {
-		name, file string
+		name, file string // the newest of this pattern
 		bad        func(good string) string
-		says       []string
+		code       int
+		says       []string // besides the file
 	}{
-		{"a damaged line", newest, inTheMiddle, []string{newest, "line 3", "can be trusted"}},
-		{"a newer journal", newest, func(string) string { return "{\"v\":7,\"type\":\"begin\"}\n" }, []string{newest, "newer"}},
-		{"rubbish for a lease", leases[len(leases)-1], func(string) string { return "rubbish" }, []string{leases[len(leases)-1], "lease:release"}},
-		{"damaged releases.json", filepath.Join(ops, "releases.json"), func(good string) string { return good[:len(good)/2] }, []string{"releases.json", "damaged"}},
+		{"a damaged line", "journal/*.jsonl", inTheMiddle, 1, []string{"line 3", "can be trusted"}},
+		{"a newer journal", "journal/*.jsonl", func(string) string { return "{\"v\":7,\"type\":\"begin\"}\n" }, 1, []string{"newer"}},
+		{"rubbish for a lease", "lease.[1-9]*", func(string) string { return "rubbish" }, 1, []string{"lease:release"}},
+		{"damaged releases.json", "releases.json", func(good string) string { return good[:len(good)/2] }, 3, []string{"damaged"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			good, err := os.ReadFile(c.file)
+			file := newest(t, c.file)
+			good, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
 			}
 			bad := c.bad(string(good))
-			if err := os.WriteFile(c.file, []byte(bad), 0o600); err != nil {
+			if err := os.WriteFile(file, []byte(bad), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			defer os.WriteFile(c.file, good, 0o600)
-			says(t, s.Mage(t, 1, "deploy", "-force").Stderr, c.says...)
-			says(t, s.Mage(t, 0, "status").Stdout, c.says[0])
-			if now, err := os.ReadFile(c.file); err != nil || string(now) != bad {
+			defer os.WriteFile(file, good, 0o600)
+			says(t, s.Mage(t, c.code, "deploy", "-force").Stderr, append(c.says, file)...)
+			says(t, s.Mage(t, 0, "status").Stdout, filepath.Base(file))
+			if now, err := os.ReadFile(file); err != nil || string(now) != bad {
 				t.Errorf("it was overwritten: %q (%v)", now, err)
 			}
 		})
@@ -175,7 +175,7 @@ func damagedFiles(t *testing.T, s *stack.Stack) {
 		}
 		point("releases/20200101T000000Z-00000000")
 		defer point(good)
-		says(t, s.Mage(t, 1, "deploy", "-force").Stderr, link, "20200101T000000Z-00000000")
+		says(t, s.Mage(t, 3, "deploy", "-force").Stderr, link, "20200101T000000Z-00000000")
 		says(t, s.Mage(t, 0, "status").Stdout, link)
 	})
 	s.Serves(t)
