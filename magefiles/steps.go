@@ -36,9 +36,11 @@ func (Release) Install(ctx context.Context, ref *string, yes *bool, wait *time.D
 func installAsked(ctx context.Context) error {
 	return Release{}.Install(ctx, &asked.ref, asked.yes, asked.wait)
 }
-func stopAsked(ctx context.Context) error { return Services{}.Stop(ctx, asked.yes, asked.wait) }
-func backupAsked(ctx context.Context) error {
-	return operate(ctx, "backup:create", checklist.Options{IfNeeded: true}, asked.yes, asked.wait)
+func stopAsked(ctx context.Context) error   { return ifNeeded(ctx, "services:stop") }
+func backupAsked(ctx context.Context) error { return ifNeeded(ctx, "backup:create") }
+
+func ifNeeded(ctx context.Context, kind string) error {
+	return operate(ctx, kind, checklist.Options{IfNeeded: true}, asked.yes, asked.wait)
 }
 
 // Migrate brings the database to the installed release's head, behind a stop and a backup.

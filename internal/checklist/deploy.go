@@ -19,7 +19,7 @@ type Options struct {
 	Force    bool          `json:"force,omitempty"`    // also when the commit is live already
 	Override string        `json:"override,omitempty"` // reason for a cut-over outside the maintenance window
 	Wait     time.Duration `json:"-"`                  // how long to wait for a lease that somebody holds
-	IfNeeded bool          `json:"-"`                  // no further backup where the open operation has one
+	IfNeeded bool          `json:"-"`                  // not where the open operation has done it
 }
 
 // The plan's sections, each a list that reads like it.

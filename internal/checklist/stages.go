@@ -106,11 +106,12 @@ func (t *Target) stage(ctx context.Context, kind string, o Options) (*step.Opera
 		held.release()
 		return t.stage(ctx, kind, o)
 	}
+	if state, _ := now.Step(kind); err == nil && o.IfNeeded && (state.Type == journal.Done || state.Type == journal.Skipped) {
+		held.asItWas()
+		return nil, fmt.Errorf("%w: %s is done in %s: %s", step.ErrNothingToDo, kind, now.Header().ID, state.Text)
+	}
 	if err == nil && standsAside(now, kind) {
 		defer held.asItWas()
-		if o.IfNeeded {
-			return nil, fmt.Errorf("%w: %s has its backup", step.ErrNothingToDo, now.Header().ID)
-		}
 		return held.beside(kind, o)
 	}
 	if err == nil {
