@@ -121,13 +121,10 @@ func (r *rig) start(t *testing.T, ownBackups bool, faults, target string) *deplo
 	d := &deployment{r: r, args: []string{"deploy", "-ref=" + target}, before: r.Journal(), began: time.Now()}
 	d.cmd, d.stdout, d.stderr = r.Command(stack.Faults(faults), d.args...)
 	if ownBackups {
-		const script = `mount -t tmpfs -o size=1g tmpfs "$1" && shift && exec "$@"`
-		argv := []string{"unshare", "--mount", "sh", "-c", script, "sh", r.backups(), r.Binary}
-		if os.Geteuid() != 0 {
-			argv = append([]string{"unshare", "--map-root-user"}, argv[1:]...)
-		}
-		d.cmd.Args = append(argv, d.args...)
-		path, err := exec.LookPath("unshare")
+		d.cmd.Args = append(privileged("unshare", "--mount", "sh", "-c",
+			fmt.Sprintf(`mount -t tmpfs -o size=1g,mode=700,uid=%d,gid=%d tmpfs "$1" && shift && exec setpriv --reuid=%[1]d --regid=%[2]d --init-groups "$@"`, os.Getuid(), os.Getgid()),
+			"sh", r.backups(), r.Binary), d.args...)
+		path, err := exec.LookPath(d.cmd.Args[0])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -137,6 +134,14 @@ func (r *rig) start(t *testing.T, ownBackups bool, faults, target string) *deplo
 		t.Fatal(err)
 	}
 	return d
+}
+
+// privileged is a command as root: by sudo where the tests run as somebody else.
+func privileged(argv ...string) []string {
+	if os.Geteuid() == 0 {
+		return argv
+	}
+	return append([]string{"sudo", "-n", "-E"}, argv...)
 }
 
 func (r *rig) backups() string { return filepath.Join(r.Env["ETF_ROOT"], "backups") }
@@ -226,11 +231,8 @@ func postgresDuringRestore(t *testing.T, r *rig, d *deployment) {
 // stop.
 func diskFull(t *testing.T, r *rig, d *deployment) {
 	d.await(t, began("services:stop"))
-	args := []string{"--target", fmt.Sprint(d.pid()), "--mount"}
-	if os.Geteuid() != 0 {
-		args = append(args, "--user", "--preserve-credentials")
-	}
-	out, err := exec.Command("nsenter", append(args, "mount", "-o", "remount,size=128k", r.backups())...).CombinedOutput()
+	argv := privileged("nsenter", "--target", fmt.Sprint(r.programs()[0].pid), "--mount", "mount", "-o", "remount,size=128k", r.backups())
+	out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
