@@ -56,23 +56,41 @@ func (s fetchStep) Run(ctx context.Context, r *step.Run) error {
 	if _, err := t.git(ctx, time.Minute, "--git-dir="+t.mirrorDir(), "update-ref", "refs/etf-deploy/"+commit, commit); err != nil {
 		return err
 	}
-	all, err := t.Releases.All(ctx)
+	known, err := s.known(ctx, commit)
 	if err != nil {
 		return err
+	}
+	if known != nil {
+		r.Say("%s %s: %s already as %s", s.ref, commit[:8], known.State, known.ID)
+		return errors.Join(r.Fault(ctx, "during"), r.Note(ctx, factRelease, known))
+	}
+	return s.build(ctx, r, commit, subject)
+}
+
+// known is the newest release of a commit that will do; nil when there is none.
+func (s fetchStep) known(ctx context.Context, commit string) (*release.Release, error) {
+	all, err := s.t.Releases.All(ctx)
+	if err != nil {
+		return nil, err
 	}
 	usable := []release.State{release.Fetched, release.Installed}
 	if s.live {
 		usable = append(usable, release.Live, release.Verified)
 	}
-	for _, known := range slices.Backward(all) {
-		if known.Commit != commit || !slices.Contains(usable, known.State) {
+	for _, r := range slices.Backward(all) {
+		if r.Commit != commit || !slices.Contains(usable, r.State) {
 			continue
 		}
-		if _, err := t.Host.Stat(ctx, t.backend(known.ID)); err == nil { // not recorded, and gone
-			r.Say("%s %s: %s already as %s", s.ref, commit[:8], known.State, known.ID)
-			return errors.Join(r.Fault(ctx, "during"), r.Note(ctx, factRelease, known))
+		if _, err := s.t.Host.Stat(ctx, s.t.backend(r.ID)); err == nil { // not recorded, and gone
+			return &r, nil
 		}
 	}
+	return nil, nil
+}
+
+// build unpacks a commit into a new release.
+func (s fetchStep) build(ctx context.Context, r *step.Run, commit, subject string) error {
+	t := s.t
 	rel := release.Release{
 		ID: release.NewID(commit, t.Now()), Commit: commit, Ref: s.ref, Subject: subject,
 		State: release.Building, Operation: r.ID(), By: Whoami(), Built: t.Now().UTC(),

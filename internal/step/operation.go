@@ -97,30 +97,16 @@ func (o *Operation) do(ctx context.Context, s Step) error {
 
 	o.observer.Started(name)
 	began := o.now()
-	if prober, ok := s.(Prober); ok && state.Type == journal.Start {
-		// It began and was interrupted: what it did decides.
-		done, err := prober.Probe(ctx, r)
-		if err != nil {
-			return o.failed(ctx, r, began, err)
-		}
-		if done {
-			text := cmp.Or(r.detail, "was done when it was interrupted")
-			o.observer.Finished(name, string(journal.Done), 0, text)
-			return o.journal.Append(ctx, journal.Record{Type: journal.Done, Step: name, Text: text})
-		}
+	outcome, why, err := needless(ctx, s, r, state.Type)
+	if err != nil {
+		return o.failed(ctx, r, began, err)
 	}
-	if skipper, ok := s.(Skipper); ok {
-		reason, err := skipper.Skip(ctx, r)
-		if err != nil {
-			return o.failed(ctx, r, began, err)
+	if outcome != "" {
+		o.observer.Finished(name, string(outcome), 0, why)
+		if state.Type == journal.Done {
+			return nil // by this operation, which stays so
 		}
-		if reason != "" {
-			o.observer.Finished(name, string(journal.Skipped), 0, reason)
-			if state.Type == journal.Done {
-				return nil // by this operation, which stays so
-			}
-			return o.journal.Append(ctx, journal.Record{Type: journal.Skipped, Step: name, Text: reason})
-		}
+		return o.journal.Append(ctx, journal.Record{Type: outcome, Step: name, Text: why})
 	}
 	start := journal.Record{Type: journal.Start, Step: name}
 	if d, ok := s.(Digester); ok {
@@ -129,7 +115,7 @@ func (o *Operation) do(ctx context.Context, s Step) error {
 			return o.failed(ctx, r, began, err)
 		}
 	}
-	err := Fault(ctx, name+":before")
+	err = Fault(ctx, name+":before")
 	if err == nil {
 		err = o.journal.Append(ctx, start)
 	}
@@ -145,6 +131,24 @@ func (o *Operation) do(ctx context.Context, s Step) error {
 	d := o.now().Sub(began)
 	o.observer.Finished(name, string(journal.Done), d, r.detail)
 	return o.journal.Append(ctx, journal.Record{Type: journal.Done, Step: name, Millis: d.Milliseconds(), Text: r.detail})
+}
+
+// needless reports whether a step has nothing to do, and why: it was done when
+// it was interrupted, or has nothing to do at all.
+func needless(ctx context.Context, s Step, r *Run, state journal.Type) (outcome journal.Type, why string, err error) {
+	if prober, ok := s.(Prober); ok && state == journal.Start {
+		done, err := prober.Probe(ctx, r)
+		if err != nil || done {
+			return journal.Done, cmp.Or(r.detail, "was done when it was interrupted"), err
+		}
+	}
+	if skipper, ok := s.(Skipper); ok {
+		reason, err := skipper.Skip(ctx, r)
+		if err != nil || reason != "" {
+			return journal.Skipped, reason, err
+		}
+	}
+	return "", "", nil
 }
 
 // failed records what went wrong with a step and returns it, named.
