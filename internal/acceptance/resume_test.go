@@ -109,6 +109,7 @@ func waitsForTheLease(t *testing.T, s *stack.Stack) {
 	r := s.Mage(t, 5, "cache:clear")
 	says(t, r.Stderr, "release:fetch", "holds it since")
 	says(t, s.Mage(t, 5, "lease:release", "-yes").Stderr, "release:fetch")
+	says(t, s.Mage(t, 2, "cache:clear", "-wait=-30s").Stderr, "-wait=-30s")
 	s.Mage(t, 0, "cache:clear", "-wait=30s")
 	holder.Wait()
 }

@@ -27,6 +27,9 @@ type heldLease struct {
 // with that holder's operation; the holder itself is ended here, where it can
 // be reached.
 func (t *Target) takeLease(ctx context.Context, r lease.Request) (*heldLease, error) {
+	if r.Wait < 0 {
+		return nil, fmt.Errorf("%w: -wait=%s: say how long to wait for the lease, such as 10m", ErrUsage, r.Wait)
+	}
 	r.By, r.Run, r.Expiry, r.Now = Whoami(), runURL(), t.Config.Operation.Expiry, t.Now
 	r.Waiting = func(h lease.Holder) {
 		t.Observer.Log("lease", fmt.Sprintf("waiting up to %s: %s", report.Duration(r.Wait), h))
