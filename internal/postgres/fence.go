@@ -87,7 +87,8 @@ var ErrFenceBusy = errors.New("transactions under the present fence are still op
 
 // TakeFence moves the fence to token and operation, which it holds until a
 // higher token comes. It only moves forward; to take again what one holds is
-// fine. It waits at most five seconds for transactions under the old fence:
+// fine, also for another operation: who has a lease may tidy up after an
+// earlier one under the same token. It waits at most five seconds for transactions under the old fence:
 // when they do not end it gives ErrFenceBusy with their sessions, which are to
 // be ended (EndSessions) before trying again. Needs EnsureOps.
 func TakeFence(ctx context.Context, conn *pgx.Conn, token int64, operation string) error {
@@ -99,7 +100,7 @@ func TakeFence(ctx context.Context, conn *pgx.Conn, token int64, operation strin
 		}
 		tag, err := tx.Exec(ctx, `INSERT INTO etf_ops.fence AS f (token, operation, taken_at) VALUES ($1, $2, clock_timestamp())
 			ON CONFLICT (one) DO UPDATE SET token = excluded.token, operation = excluded.operation, taken_at = excluded.taken_at
-			WHERE f.token < excluded.token OR f.token = excluded.token AND f.operation = excluded.operation`, token, operation)
+			WHERE f.token <= excluded.token`, token, operation)
 		if err == nil && tag.RowsAffected() == 0 {
 			err = fenced(ctx, tx, token, "")
 		}

@@ -37,7 +37,7 @@ func TestFence(t *testing.T) {
 		token int64
 		op    string
 		ok    bool
-	}{{5, "op-1", true}, {5, "op-1", true}, {5, "op-x", false}, {4, "op-1", false}, {6, "op-2", true}} {
+	}{{5, "op-0", true}, {5, "op-0", true}, {5, "op-1", true}, {4, "op-0", false}, {6, "op-2", true}} {
 		err := TakeFence(ctx, conn, test.token, test.op)
 		if (err == nil) != test.ok || err != nil && (!errors.Is(err, ErrFenced) || !strings.Contains(err.Error(), "op-1")) {
 			t.Errorf("TakeFence(%d, %s): %v", test.token, test.op, err)
