@@ -21,6 +21,7 @@ func part(t *testing.T, r *rig) {
 	for _, c := range []cell{
 		{"release:install", hangs, ""},
 		{"lease:fence", fails, ""},
+		{"lease:fence", killAfter, anew},
 		{"services:stop", killBefore, undo},
 		{"backup:create", hangs, ""},
 		{"release:migrate", fails, ""},
