@@ -52,7 +52,17 @@ func (s backupStep) Run(ctx context.Context, r *step.Run) error {
 		return errors.Join(err, s.Undo(context.WithoutCancel(ctx), r))
 	}
 	r.Say("%s: %s, %d tables, %s rows, proven", m.ID, report.Bytes(m.Database.Size), len(m.Database.Rows), report.Count(m.Database.Total()))
-	return r.Note(ctx, factBackup, m.ID)
+	return r.NoteOnce(ctx, factBackup, m.ID)
+}
+
+// Skip passes over it where the operation has its backup from before it began:
+// one of now may be of after the migration.
+func (s backupStep) Skip(ctx context.Context, r *step.Run) (string, error) {
+	var id string
+	if ok, err := r.Operation.Fact(factBackup, &id); err != nil || !ok {
+		return "", err
+	}
+	return "backup " + id + " is the one to go back to", nil
 }
 
 // Probe asks whether the dump was completed, and proves it again.
@@ -69,7 +79,7 @@ func (s backupStep) Probe(ctx context.Context, r *step.Run) (bool, error) {
 		return false, err
 	}
 	r.Say("%s was complete, proven again", id)
-	return true, r.Note(ctx, factBackup, id)
+	return true, r.NoteOnce(ctx, factBackup, id)
 }
 
 // Undo removes a backup that was not completed. A complete one is kept: it

@@ -184,8 +184,11 @@ func (s fetchStep) Undo(ctx context.Context, r *step.Run) error {
 			return err
 		}
 		switch {
-		case recorded.Activated != nil:
+		case recorded.Activated != nil && recorded.ActivatedBy == r.ID():
 			return s.t.markFailed(ctx, r, recorded)
+		case recorded.Activated != nil: // by an earlier operation: it was only found
+			r.Say("release %s stays as it is", rel.ID)
+			return nil
 		case recorded.State == release.Installed:
 			r.Say("release %s stays installed for the next try", rel.ID)
 			return nil

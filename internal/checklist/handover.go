@@ -1,6 +1,7 @@
 package checklist
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/goldfinch-etf/etf-deploy/internal/journal"
 	"github.com/goldfinch-etf/etf-deploy/internal/step"
 )
 
@@ -87,6 +89,9 @@ func (s *successor) follow(ctx context.Context) error {
 	}
 	if err != nil {
 		return fmt.Errorf("%w: taking the service back: %w: see %s", step.ErrNeedsPerson, err, s.logFile())
+	}
+	if outcome := s.op.Journal().Log().Outcome(); outcome != journal.TakenBack {
+		return fmt.Errorf("somebody else has taken the operation up (%s): `status` says where it stands", cmp.Or(outcome, "it has not ended"))
 	}
 	return ErrTakenBack
 }

@@ -100,7 +100,7 @@ func (t *Target) keepWritten(ctx context.Context, r *step.Run) error {
 	}
 	m, err := t.createBackup(ctx, r, "before a migration is taken back, with what the new release wrote", &rel)
 	if err != nil {
-		return err
+		return errors.Join(err, backupStep{inputs{t}}.Undo(context.WithoutCancel(ctx), r))
 	}
 	m.Keep = true
 	if err := t.writeManifest(ctx, t.backupDir(m.ID), m); err != nil {

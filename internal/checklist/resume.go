@@ -136,17 +136,19 @@ func (t *Target) Resume(ctx context.Context, undo bool, wait time.Duration) (*st
 	if err != nil {
 		return nil, err
 	}
-	if len(open) == 0 {
-		return nil, ErrNothingToResume
-	}
-	log := open[0]
-	id := log.Header().ID
 	handedOver := os.Getenv(handOverVariable)
-	if strings.HasPrefix(handedOver, id+"@") {
+	wanted, _, _ := strings.Cut(handedOver, "@")
+	if handedOver != "" {
 		wait = successorPatience // the step that its predecessor is in may need its grace to end
-	} else if err := t.parkedForOthers(ctx); err != nil {
+	} else if wanted, err = t.parkedForUs(ctx); err != nil {
 		return nil, err
 	}
+	i := slices.IndexFunc(open, func(log journal.Log) bool { return wanted == "" || log.Header().ID == wanted })
+	if i < 0 {
+		return nil, ErrNothingToResume
+	}
+	log := open[i]
+	id := log.Header().ID
 	held, err := t.takeLease(ctx, lease.Request{Operation: id, Purpose: "resume", Wait: wait})
 	if err != nil {
 		return nil, err
@@ -154,6 +156,7 @@ func (t *Target) Resume(ctx context.Context, undo bool, wait time.Duration) (*st
 	defer held.release()
 	// It may have ended while we waited for the lease.
 	if log, err = journal.Read(ctx, t.Host, log.Path); err != nil {
+		held.asItWas()
 		return nil, err
 	}
 	if o := log.Outcome(); o != "" && o != journal.Stuck || handedOver != "" && handedOver != handOver(id, log.Token()) {
@@ -168,17 +171,20 @@ func (t *Target) Resume(ctx context.Context, undo bool, wait time.Duration) (*st
 	return held.goOn(held.ctx, log, agenda, undo)
 }
 
-// parkedForOthers refuses what somebody else keeps for the next stage of his
-// operation.
-func (t *Target) parkedForOthers(ctx context.Context) error {
+// parkedForUs names the operation that the lease is parked for, if it is, and
+// refuses what somebody else keeps for the next stage of his.
+func (t *Target) parkedForUs(ctx context.Context) (operation string, err error) {
 	holder, err := lease.Show(ctx, t.Host, t.opsDir())
 	if err != nil || holder == nil {
-		return err
+		return "", err
 	}
-	if state := holder.State(ctx, t.Now()); state == lease.Parked && !mine(*holder) {
-		return &lease.HeldError{Holder: *holder, State: state}
+	switch state := holder.State(ctx, t.Now()); {
+	case state != lease.Parked:
+		return "", nil
+	case !mine(*holder):
+		return "", &lease.HeldError{Holder: *holder, State: state}
 	}
-	return nil
+	return holder.Operation, nil
 }
 
 // goOn brings an unfinished operation to an end, in the place of a process
@@ -211,7 +217,11 @@ func (held *heldLease) goOn(ctx context.Context, log journal.Log, agenda Agenda,
 		}
 		return op, held.perform(op, agenda)
 	case agenda.Keep:
-		return op, op.End(ctx, journal.Left, "left as it is: taking it back is not what was asked for")
+		err := op.End(ctx, journal.Left, "left as it is: taking it back is not what was asked for")
+		if touched {
+			err = errors.Join(fmt.Errorf("%w: it was left as it is: %w", step.ErrNeedsPerson, failure(log)), err)
+		}
+		return op, err
 	}
 	err = t.undo(ctx, op, agenda, touched, failure(log))
 	if errors.Is(err, ErrTakenBack) && !errors.Is(err, step.ErrNeedsPerson) {

@@ -14,6 +14,7 @@ import (
 	"github.com/goldfinch-etf/etf-deploy/internal/config"
 	"github.com/goldfinch-etf/etf-deploy/internal/host"
 	"github.com/goldfinch-etf/etf-deploy/internal/journal"
+	"github.com/goldfinch-etf/etf-deploy/internal/lease"
 	"github.com/goldfinch-etf/etf-deploy/internal/release"
 	"github.com/goldfinch-etf/etf-deploy/internal/report"
 	"github.com/goldfinch-etf/etf-deploy/internal/step"
@@ -225,7 +226,7 @@ func TestInstallLeavesALiveRelease(t *testing.T) {
 	target.Config.Env.File = target.Releases.Dir(liveID) + "/.env"
 	target.Config.Python.Interpreter = "/no/such/python"
 	must(t, target.Host.WriteFile(t.Context(), target.Config.Env.File, []byte("A=1\n"), 0o600))
-	j, err := journal.Create(t.Context(), target.Host, target.journalDir(), journal.Header{ID: operation, Kind: "release:install"}, time.Now)
+	j, err := journal.Create(t.Context(), target.Host, target.journalDir(), journal.Header{ID: "20261123T130000Z-release-install-bbbbbb", Kind: "release:install"}, time.Now)
 	must(t, err)
 	op := step.NewOperation(j, target.Observer, time.Now)
 	for _, state := range []release.State{release.Live, release.Verified} {
@@ -235,8 +236,53 @@ func TestInstallLeavesALiveRelease(t *testing.T) {
 		must(t, target.Releases.Put(t.Context(), r))
 		must(t, op.Note(t.Context(), factRelease, r))
 		must(t, installStep{inputs{target}}.Run(t.Context(), &step.Run{Operation: op}))
+		must(t, fetchStep{inputs{target}, "main", true}.Undo(t.Context(), &step.Run{Operation: op}))
 		if after, err := target.Releases.Find(t.Context(), liveID); err != nil || after.State != state {
 			t.Errorf("it is %s now (%v)", after.State, err)
+		}
+	}
+}
+
+// A backup beside an operation that has one does not become the one to go back
+// to; nor does the first one join where the migration relies on an older one.
+func TestWhatStandsAside(t *testing.T) {
+	for _, c := range []struct {
+		kind string
+		log  journal.Log
+		want bool
+	}{
+		{"backup:create", recorded(stagesKind, "start services:stop", "done services:stop"), false},
+		{"backup:create", recorded(stagesKind, `note backup="b-1"`), true},
+		{"release:install", recorded(stagesKind, "start services:stop"), true},
+		{"services:start", recorded(stagesKind, `note backup="b-1"`), false},
+	} {
+		if got := standsAside(c.log, c.kind); got != c.want {
+			t.Errorf("%s: %t, want %t", c.kind, got, c.want)
+		}
+	}
+}
+
+// What is resumed is the operation that the lease is parked for, whatever was
+// begun beside it since; what somebody else keeps is refused.
+func TestResumesWhatIsParked(t *testing.T) {
+	target := filed(t)
+	target.Config.Operation.Expiry = time.Minute
+	if id, err := target.parkedForUs(t.Context()); id != "" || err != nil {
+		t.Errorf("without a lease: %q, %v", id, err)
+	}
+	for _, c := range []struct {
+		by   string
+		want string
+		err  error
+	}{{Whoami(), "op", nil}, {"eve@laptop", "", lease.ErrHeld}} {
+		l, _, err := lease.Take(t.Context(), target.Host, target.opsDir(), lease.Request{Operation: "op", Purpose: "services:stop", By: c.by, Run: runURL()})
+		must(t, err)
+		if c.err != nil {
+			t.Setenv("ETF_RUN_URL", "https://ci/other")
+		}
+		must(t, l.Park(t.Context(), time.Now().Add(time.Hour)))
+		if id, err := target.parkedForUs(t.Context()); id != c.want || !errors.Is(err, c.err) {
+			t.Errorf("parked by %s: %q, %v", c.by, id, err)
 		}
 	}
 }

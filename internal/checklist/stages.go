@@ -96,6 +96,9 @@ func (t *Target) stage(ctx context.Context, kind string, o Options) (*step.Opera
 		held.asItWas()
 		return nil, fmt.Errorf("%w: %s is done in %s: %s", step.ErrNothingToDo, kind, now.Header().ID, state.Text)
 	}
+	if err == nil {
+		err = held.settleBeside(now)
+	}
 	if err == nil && standsAside(now, kind) {
 		defer held.asItWas()
 		return held.beside(kind, o)
@@ -118,8 +121,9 @@ func (t *Target) stage(ctx context.Context, kind string, o Options) (*step.Opera
 // standsAside reports whether a target does not touch what the open operation
 // is about: also a further backup, which is not the one to go back to.
 func standsAside(log journal.Log, kind string) bool {
-	state, _ := log.Step(backupStep{}.String())
-	return slices.Contains(aside, kind) || kind == state.Name && state.Type == journal.Done
+	var id string
+	backedUp, _ := log.Fact(factBackup, &id)
+	return slices.Contains(aside, kind) || kind == backupStep{}.String() && backedUp
 }
 
 func (t *Target) firstStage(ctx context.Context, kind string, o Options) (*step.Operation, error) {
@@ -133,6 +137,27 @@ func (t *Target) firstStage(ctx context.Context, kind string, o Options) (*step.
 		return op, err
 	}
 	return op, held.stage(op, kind, o)
+}
+
+// settleBeside tidies up what was interrupted beside an open operation.
+func (held *heldLease) settleBeside(log journal.Log) error {
+	open, err := held.t.unfinished(held.ctx)
+	if err != nil {
+		return err
+	}
+	for _, other := range open {
+		agenda, err := held.t.agendaOf(other)
+		if err != nil {
+			return err
+		}
+		if other.Header().ID == log.Header().ID || serviceTouched(other, agenda) {
+			continue
+		}
+		if _, err := held.goOn(held.ctx, other, agenda, true); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // beside runs what touches nothing running, under the lease that is parked for
