@@ -253,6 +253,7 @@ func TestWhatStandsAside(t *testing.T) {
 	}{
 		{"backup:create", recorded(stagesKind, "start services:stop", "done services:stop"), false},
 		{"backup:create", recorded(stagesKind, `note backup="b-1"`), true},
+		{"backup:create", recorded(stagesKind, "start backup:create", `note backup="b-1"`), false},
 		{"release:install", recorded(stagesKind, "start services:stop"), true},
 		{"services:start", recorded(stagesKind, `note backup="b-1"`), false},
 	} {

@@ -123,7 +123,8 @@ func (t *Target) stage(ctx context.Context, kind string, o Options) (*step.Opera
 func standsAside(log journal.Log, kind string) bool {
 	var id string
 	backedUp, _ := log.Fact(factBackup, &id)
-	return slices.Contains(aside, kind) || kind == backupStep{}.String() && backedUp
+	state, _ := log.Step(backupStep{}.String()) // one that was interrupted is settled first
+	return slices.Contains(aside, kind) || kind == backupStep{}.String() && backedUp && state.Type != journal.Start
 }
 
 func (t *Target) firstStage(ctx context.Context, kind string, o Options) (*step.Operation, error) {
