@@ -160,28 +160,3 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 		EvictionPolicy: fields["maxmemory_policy"], Clients: number("connected_clients"), Loading: fields["loading"] == "1",
 	}, nil
 }
-
-// A Flag is what a key that serves as a flag says.
-type Flag struct {
-	Set   bool
-	Value string
-	TTL   time.Duration // 0: until somebody deletes it
-}
-
-// Flag reads one flag.
-func (c *Client) Flag(ctx context.Context, key string) (Flag, error) {
-	ctx, cancel := withDeadline(ctx, askTimeout)
-	defer cancel()
-	val, err := c.rdb.Get(ctx, key).Result()
-	if errors.Is(err, redis.Nil) {
-		return Flag{}, nil
-	}
-	if err != nil {
-		return Flag{}, c.explain(ctx, "reading the flag "+key, err)
-	}
-	ttl, err := c.rdb.PTTL(ctx, key).Result()
-	if err != nil {
-		return Flag{}, c.explain(ctx, "reading the flag "+key, err)
-	}
-	return Flag{Set: true, Value: val, TTL: max(0, ttl)}, nil
-}

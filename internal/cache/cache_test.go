@@ -136,11 +136,11 @@ func TestInfoPingFlag(t *testing.T) {
 	if err != nil || info.UsedMemory == 0 || info.EvictionPolicy != "noeviction" || !strings.Contains(info.Version, ".") {
 		t.Errorf("Info = %+v, %v", info, err)
 	}
-	if f, err := c.Flag(t.Context(), "etf_updates_paused"); f.Set || err != nil {
+	if f, err := c.Paused(t.Context(), "etf_updates_paused"); f != nil || err != nil {
 		t.Errorf("a flag that is not set = %+v, %v", f, err)
 	}
 	raw.Set(t.Context(), "etf_updates_paused", "by tests", time.Hour)
-	if f, err := c.Flag(t.Context(), "etf_updates_paused"); !f.Set || f.Value != "by tests" || f.TTL < time.Minute || err != nil {
+	if f, err := c.Paused(t.Context(), "etf_updates_paused"); f == nil || f.Raw != "by tests" || f.Until == nil || time.Until(*f.Until) < time.Minute || err != nil {
 		t.Errorf("a flag that is set = %+v, %v", f, err)
 	}
 }

@@ -19,9 +19,9 @@ var verifyUpdate = Check{
 	Command: "python -m scripts.test_etf_update",
 	look: func(ctx context.Context, t *Target, _ Subject) []report.Finding {
 		if c, err := t.cache(); err == nil {
-			flag, err := c.Flag(ctx, t.Config.Cache.PauseKey)
+			pause, err := c.Paused(ctx, t.Config.Cache.PauseKey)
 			c.Close()
-			if err == nil && flag.Set {
+			if err == nil && pause != nil {
 				return []report.Finding{warn("an update", "not tried: updates are paused ("+t.Config.Cache.PauseKey+")", "delete the flag when its reason is gone, then run verify:update")}
 			}
 		}
