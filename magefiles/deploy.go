@@ -80,11 +80,7 @@ func Resume(ctx context.Context, undo, yes *bool,
 		if err := confirm(ctx, t, "resume", yes); err != nil {
 			return err
 		}
-		var patience time.Duration
-		if wait != nil {
-			patience = *wait
-		}
-		op, err := t.Resume(ctx, set(undo), patience)
+		op, err := t.Resume(ctx, set(undo), value(wait))
 		if op != nil {
 			fmt.Fprintln(os.Stderr)
 			if sumErr := t.Summary(os.Stderr, op); sumErr != nil {

@@ -71,9 +71,7 @@ func exit(t *checklist.Target, err error) error {
 
 // operate runs an operation of this kind after it was confirmed.
 func operate(ctx context.Context, kind string, o checklist.Options, yes *bool, wait *time.Duration) error {
-	if wait != nil {
-		o.Wait = *wait
-	}
+	o.Wait = value(wait)
 	return on(ctx, func(ctx context.Context, t *checklist.Target) error {
 		if err := confirm(ctx, t, kind, yes); err != nil {
 			return err
@@ -105,8 +103,7 @@ func overInterrupted(ctx context.Context, t *checklist.Target, kind string, o ch
 	if err != nil || !strings.HasPrefix(answer, "r") && !strings.HasPrefix(answer, "u") {
 		return nil, errors.Join(err, found)
 	}
-	op, err := t.Resume(ctx, strings.HasPrefix(answer, "u"), o.Wait)
-	if err != nil && !errors.Is(err, checklist.ErrNothingToResume) { // somebody else may have settled it
+	if op, err := t.Settle(ctx, strings.HasPrefix(answer, "u"), o.Wait); err != nil {
 		return op, err
 	}
 	return t.Operate(ctx, kind, o)
@@ -182,11 +179,12 @@ func tellPipeline(op *step.Operation) error {
 
 func printJSON(v any) error { return report.JSON(os.Stdout, v) }
 
-func set(b *bool) bool { return b != nil && *b }
+func set(b *bool) bool { return value(b) }
 
-func value(s *string) string {
-	if s == nil {
-		return ""
+// value is that of an optional argument, or none.
+func value[T any](v *T) (none T) {
+	if v == nil {
+		return none
 	}
-	return *s
+	return *v
 }

@@ -37,7 +37,7 @@ func (e *HistoryEntry) unfinished() bool {
 // History lists the operations on the target, newest first. Journals that
 // cannot be read are in the error, beside the good ones.
 func (t *Target) History(ctx context.Context) ([]HistoryEntry, error) {
-	return t.historyUntil(ctx, func(journal.Log) bool { return false })
+	return t.historyUntil(ctx, nil)
 }
 
 // historyUntil is History as far as the first operation that is last.

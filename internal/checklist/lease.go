@@ -127,11 +127,11 @@ func (t *Target) outcome(ctx context.Context, log journal.Log) string {
 	if o := log.Outcome(); o != "" {
 		return o
 	}
-	holder, err := lease.Show(ctx, t.Host, t.opsDir())
-	if err != nil || holder == nil || holder.Operation != log.Header().ID {
+	l, err := t.Lease(ctx)
+	if err != nil || l.Holder == nil || l.Holder.Operation != log.Header().ID {
 		return interrupted
 	}
-	switch holder.State(ctx, t.Now()) {
+	switch l.State {
 	case lease.Held:
 		return running
 	case lease.Parked:

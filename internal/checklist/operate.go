@@ -33,8 +33,7 @@ func (t *Target) Operate(ctx context.Context, kind string, o Options) (*step.Ope
 		return op, err
 	}
 	t.Observer.Log("resume", fmt.Sprintf("%v: operation.interrupted is %s", err, way))
-	earlier, err := t.Resume(ctx, way == config.InterruptedUndo, o.Wait)
-	if err != nil && !errors.Is(err, ErrNothingToResume) { // somebody else may have settled it
+	if earlier, err := t.Settle(ctx, way == config.InterruptedUndo, o.Wait); err != nil {
 		return earlier, err
 	}
 	return t.operate(ctx, kind, o)

@@ -171,20 +171,27 @@ func (t *Target) Resume(ctx context.Context, undo bool, wait time.Duration) (*st
 	return held.goOn(held.ctx, log, agenda, undo)
 }
 
+// Settle is Resume for who goes on with something else then: that somebody else
+// has settled it meanwhile is as good.
+func (t *Target) Settle(ctx context.Context, undo bool, wait time.Duration) (*step.Operation, error) {
+	op, err := t.Resume(ctx, undo, wait)
+	if errors.Is(err, ErrNothingToResume) {
+		err = nil
+	}
+	return op, err
+}
+
 // parkedForUs names the operation that the lease is parked for, if it is, and
 // refuses what somebody else keeps for the next stage of his.
 func (t *Target) parkedForUs(ctx context.Context) (operation string, err error) {
-	holder, err := lease.Show(ctx, t.Host, t.opsDir())
-	if err != nil || holder == nil {
+	l, err := t.Lease(ctx)
+	switch {
+	case err != nil || l.State != lease.Parked:
 		return "", err
+	case !mine(*l.Holder):
+		return "", &lease.HeldError{Holder: *l.Holder, State: l.State}
 	}
-	switch state := holder.State(ctx, t.Now()); {
-	case state != lease.Parked:
-		return "", nil
-	case !mine(*holder):
-		return "", &lease.HeldError{Holder: *holder, State: state}
-	}
-	return holder.Operation, nil
+	return l.Holder.Operation, nil
 }
 
 // goOn brings an unfinished operation to an end, in the place of a process

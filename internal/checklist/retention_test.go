@@ -60,7 +60,7 @@ func TestNeededByUnfinishedOperations(t *testing.T) {
 	}
 	target.journaled(t, operation, "deploy", gone(t), note(factPrevious, olderID), note(factBuilt, "built"), note(factRelease, release.Release{ID: liveID}), note(factBackup, "b-1"))
 	target.journaled(t, "20261123T130000Z-deploy-bbbbbb", "deploy", gone(t), note(factPrevious, ""))
-	logs, err := journal.List(t.Context(), target.Host, target.journalDir())
+	logs, err := journal.Newest(t.Context(), target.Host, target.journalDir(), nil)
 	must(t, err)
 	got, err := neededBy(logs)
 	must(t, err)
@@ -69,7 +69,7 @@ func TestNeededByUnfinishedOperations(t *testing.T) {
 		t.Error(diff)
 	}
 	target.journaled(t, "20261123T140000Z-deploy-cccccc", "deploy", gone(t), note(factBackup, 7))
-	logs, err = journal.List(t.Context(), target.Host, target.journalDir())
+	logs, err = journal.Newest(t.Context(), target.Host, target.journalDir(), nil)
 	must(t, err)
 	if _, err := neededBy(logs); err == nil {
 		t.Error("a note that cannot be read: no error")

@@ -381,7 +381,7 @@ func TestTextsAreRedacted(t *testing.T) {
 
 func TestList(t *testing.T) {
 	dir := t.TempDir()
-	if logs, err := journal.List(ctx, local, filepath.Join(dir, "missing")); len(logs) > 0 || err != nil {
+	if logs, err := journal.Newest(ctx, local, filepath.Join(dir, "missing"), nil); len(logs) > 0 || err != nil {
 		t.Errorf("a missing folder: got %v, %v", logs, err)
 	}
 	ids := []string{"20261123T010203Z-deploy-ffffff", "20261124T010203Z-backup-create-000000", "20261123T010204Z-deploy-000000"}
@@ -397,7 +397,7 @@ func TestList(t *testing.T) {
 	}
 	damaged := filepath.Join(dir, "20261123T020204Z-deploy-000000.jsonl")
 	write(t, damaged, "rubbish\n")
-	logs, err := journal.List(ctx, local, dir)
+	logs, err := journal.Newest(ctx, local, dir, nil)
 	if err == nil || !strings.Contains(err.Error(), damaged) || strings.Contains(err.Error(), "x.jsonl") {
 		t.Errorf("got error %v, want one about the damaged journal alone", err)
 	}

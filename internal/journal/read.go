@@ -112,14 +112,9 @@ func NewestTime(ctx context.Context, h host.Host, dir string) (time.Time, error)
 	return time.Time{}, nil
 }
 
-// List reads the journals in dir, newest first. Those that cannot be read are
-// reported as errors beside the good ones.
-func List(ctx context.Context, h host.Host, dir string) ([]Log, error) {
-	return Newest(ctx, h, dir, func(Log) bool { return false })
-}
-
-// Newest is List as far as the first one that is last, which it includes:
-// there may be a thousand.
+// Newest reads the journals in dir, newest first, as far as the first one that
+// is last, which it includes: there may be a thousand. With nil it reads them
+// all. Those that cannot be read are reported as errors beside the good ones.
 func Newest(ctx context.Context, h host.Host, dir string, last func(Log) bool) ([]Log, error) {
 	names, err := h.List(ctx, dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -144,7 +139,7 @@ func Newest(ctx context.Context, h host.Host, dir string, last func(Log) bool) (
 			continue
 		}
 		logs = append(logs, log)
-		if last(log) {
+		if last != nil && last(log) {
 			break
 		}
 	}
