@@ -59,12 +59,15 @@ func (s *Sandbox) parts() []part {
 	}
 }
 
-// server returns the process of a part that serves, if one runs.
+// server returns the process of a part that serves, if one runs: never a
+// short-lived child of it, which looks like it until it has become another
+// program.
 func (p part) server(all []process) (process, bool) {
-	for _, candidate := range ofPart(all, p.name) {
-		if p.serves == nil || p.serves(candidate) {
-			return candidate, true
-		}
+	set := filter(all, func(c process) bool {
+		return c.part == p.name && (p.serves == nil || p.serves(c))
+	})
+	if top := roots(set); len(top) > 0 {
+		return top[0], true
 	}
 	return process{}, false
 }

@@ -80,7 +80,7 @@ func newTest(t *testing.T, dir string, etfs int) *Sandbox {
 			logs, _ := filepath.Glob(s.path("log", "*.log"))
 			for _, path := range logs {
 				text, _ := os.ReadFile(path)
-				t.Logf("%s%s", path, tailOf(text, 15))
+				t.Logf("%s%s", path, tailOf(text, 5))
 			}
 		}
 		if err := s.Down(context.Background(), true); err != nil {
