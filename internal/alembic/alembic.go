@@ -4,6 +4,7 @@ package alembic
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -156,21 +157,30 @@ func revisionLines(out string) (revisions []string) {
 	return revisions
 }
 
-// SQL returns the statements that lead from one revision to another, without
-// touching the database; from "" is from the very beginning.
+// SQL returns the statements that lead from one revision up to another,
+// without touching the database; from "" is from the very beginning.
 func (c *Client) SQL(ctx context.Context, from, to string) (string, error) {
+	return c.offline(ctx, "upgrade", from, to)
+}
+
+// DowngradeSQL returns the statements that lead from one revision back to an
+// earlier one, without touching the database; to "" is to the very beginning.
+// The error of a migration that has no way back is its own.
+func (c *Client) DowngradeSQL(ctx context.Context, from, to string) (string, error) {
+	return c.offline(ctx, "downgrade", from, to)
+}
+
+func (c *Client) offline(ctx context.Context, command, from, to string) (string, error) {
 	ctx, cancel := withDeadline(ctx, lookTimeout)
 	defer cancel()
-	if from == "" {
-		from = "base"
-	}
+	from, to = cmp.Or(from, "base"), cmp.Or(to, "base")
 	if strings.Contains(from, ",") {
 		return "", fmt.Errorf("writing the SQL of the migrations to %s: the database is at several revisions (%s): merge them first", to, from)
 	}
 	if err := checkRevision(from, to); err != nil {
 		return "", err
 	}
-	out, err := c.run(ctx, nil, "upgrade", from+":"+to, "--sql")
+	out, err := c.run(ctx, nil, command, from+":"+to, "--sql")
 	if err != nil {
 		return "", fmt.Errorf("writing the SQL of the migrations to %s: %w", to, err)
 	}
@@ -181,7 +191,7 @@ func (c *Client) SQL(ctx context.Context, from, to string) (string, error) {
 	return out, nil
 }
 
-var sqlBegin = regexp.MustCompile(`(?m)^(?:BEGIN;|-- Running upgrade |CREATE TABLE \S*alembic_version)`)
+var sqlBegin = regexp.MustCompile(`(?m)^(?:BEGIN;|-- Running (?:upgrade|downgrade) |CREATE TABLE \S*alembic_version)`)
 
 // Check compares the models with the database. ErrDrift with the differences,
 // ErrNotUpToDate before the migration.

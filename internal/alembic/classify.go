@@ -110,10 +110,7 @@ func (c *classifier) judge(text string) string {
 	if why == "" {
 		return ""
 	}
-	if len(text) > maxShown {
-		text = strings.ToValidUTF8(text[:maxShown], "") + "…"
-	}
-	return fmt.Sprintf("%s: %s", why, text)
+	return fmt.Sprintf("%s: %s", why, shown(text))
 }
 
 func (c *classifier) reason(cur *cursor) string {
