@@ -71,26 +71,29 @@ func exit(t *checklist.Target, err error) error {
 
 // operate runs an operation of this kind after it was confirmed.
 func operate(ctx context.Context, kind string, o checklist.Options, yes *bool, wait *time.Duration) error {
+	return on(ctx, func(ctx context.Context, t *checklist.Target) error { return perform(ctx, t, kind, o, yes, wait) })
+}
+
+// perform is operate on a target.
+func perform(ctx context.Context, t *checklist.Target, kind string, o checklist.Options, yes *bool, wait *time.Duration) error {
 	o.Wait = value(wait)
-	return on(ctx, func(ctx context.Context, t *checklist.Target) error {
-		if err := confirm(ctx, t, kind, yes); err != nil {
-			return err
-		}
-		op, err := t.Operate(ctx, kind, o)
-		if errors.Is(err, checklist.ErrInterruptedBefore) && !set(yes) {
-			op, err = overInterrupted(ctx, t, kind, o, err)
-		}
-		if err == nil {
-			err = tellPipeline(op)
-		}
-		if op != nil && !errors.Is(err, step.ErrNothingToDo) {
-			fmt.Fprintln(os.Stderr)
-			if sumErr := t.Summary(os.Stderr, op); sumErr != nil {
-				err = errors.Join(err, sumErr)
-			}
-		}
+	if err := confirm(ctx, t, kind, yes); err != nil {
 		return err
-	})
+	}
+	op, err := t.Operate(ctx, kind, o)
+	if errors.Is(err, checklist.ErrInterruptedBefore) && !set(yes) {
+		op, err = overInterrupted(ctx, t, kind, o, err)
+	}
+	if err == nil {
+		err = tellPipeline(op)
+	}
+	if op != nil && !errors.Is(err, step.ErrNothingToDo) {
+		fmt.Fprintln(os.Stderr)
+		if sumErr := t.Summary(os.Stderr, op); sumErr != nil {
+			err = errors.Join(err, sumErr)
+		}
+	}
+	return err
 }
 
 // overInterrupted asks a person at a terminal which way an interrupted

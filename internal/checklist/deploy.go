@@ -13,13 +13,19 @@ import (
 	"github.com/goldfinch-etf/etf-deploy/internal/step"
 )
 
-// Options of a deployment, as the person gave them.
+// Options of an operation, as the person gave them.
 type Options struct {
 	Ref      string        `json:"ref,omitempty"`      // branch, tag or commit; empty: source.ref
 	Force    bool          `json:"force,omitempty"`    // also when the commit is live already
 	Override string        `json:"override,omitempty"` // reason for a cut-over outside the maintenance window
 	Wait     time.Duration `json:"-"`                  // how long to wait for a lease that somebody holds
 	IfNeeded bool          `json:"-"`                  // not where the open operation has done it
+
+	// Of a rollback.
+	To     string `json:"to,omitempty"`     // release; empty: the verified one that was live last
+	Path   Way    `json:"path,omitempty"`   // empty: the one that costs least
+	Backup string `json:"backup,omitempty"` // empty: the newest that was taken while that release was live
+	Carry  string `json:"carry,omitempty"`  // CarryAll or CarryNone; empty: none
 }
 
 // The plan's sections, each a list that reads like it.
@@ -65,7 +71,7 @@ func (t *Target) deploy(o Options) Agenda {
 // cutOver is section 3, Deployment Steps, from the stop on.
 func (t *Target) cutOver(in inputs) []step.Step {
 	return []step.Step{
-		stopStep{in},
+		stopStep{inputs: in},
 		backupStep{in},
 		cacheStep{in},
 		migrateStep{in},
@@ -91,6 +97,8 @@ func (t *Target) agenda(kind string, o Options) (Agenda, error) {
 		return t.deploy(o), nil
 	case stagesKind:
 		return t.staged(o), nil
+	case rollbackKind:
+		return t.immediate(o), nil
 	case "services:start":
 		// The person wanted it started: what runs by then stays running.
 		return Agenda{Steps: t.stageSteps(kind, o), Keep: true}, nil

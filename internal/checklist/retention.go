@@ -23,7 +23,11 @@ func neededBy(logs []journal.Log) (retained, error) {
 				return n, err
 			}
 		}
-		n.Releases = append(n.Releases, toCome.ID, before, built)
+		var back rollbackFacts
+		if _, err := log.Fact(factRollback, &back); err != nil {
+			return n, err
+		}
+		n.Releases = append(n.Releases, toCome.ID, before, built, back.Knows)
 		n.Backups = append(n.Backups, backup)
 	}
 	blank := func(id string) bool { return id == "" }
