@@ -190,7 +190,7 @@ func (s writtenStep) Run(ctx context.Context, r *step.Run) error {
 	if err != nil {
 		return err
 	}
-	r.Say("%s since backup %s: %s", text, m.ID, carried)
+	r.Say("%s since backup %s: %s", text, m.ID, carriedText(carried))
 	return r.Note(ctx, factCarried, carried)
 }
 

@@ -32,7 +32,7 @@ func (p *RollbackPlan) Text(w io.Writer, now time.Time) error {
 	if p.Backup == nil {
 		row("backup", "none that was taken while that release was live")
 	} else {
-		row("backup", "%s, %s old, %s, proven %s", p.Backup.ID, report.Duration(now.Sub(p.Backup.Created)), report.Bytes(p.Backup.Database.Size), proof(p.Backup.Proof))
+		row("backup", "%s, %s old, %s, proven %s", p.Backup.ID, report.Duration(now.Sub(p.Backup.Created)), report.Bytes(p.Backup.Database.Size), proofText(p.Backup.Proof))
 	}
 	row("takes", "%s", p.Expected)
 	if err := p.writtenText(w); err != nil {
@@ -99,6 +99,15 @@ func writtenSummary(d rowdiff.Diff) string {
 		}
 	}
 	return strings.Join(parts, ", ")
+}
+
+// carriedText says what of it is in the restored database.
+func carriedText(c *rowdiff.Carried) string {
+	text := fmt.Sprintf("carried over +%d ~%d −%d", c.Added, c.Changed, c.Deleted)
+	if c.Left > 0 {
+		text += fmt.Sprintf("; %d could not be, they are in the kept database only: %s", c.Left, strings.Join(c.Samples, "; "))
+	}
+	return text
 }
 
 // listRows writes the rows of the present comparison into a file of the target.

@@ -61,7 +61,14 @@ func (t *Target) against(ctx context.Context, p *RollbackPlan, way Way) (string,
 	if _, err := t.Host.Stat(ctx, t.dumpOf(p.Backup)); err != nil {
 		return fmt.Sprintf("the dump of backup %s is not there: %v", p.Backup.ID, err), nil
 	}
-	return "", nil
+	warning, err := t.roomBeside(ctx, p.Backup.Database, "etf-deploy")
+	if errors.Is(err, step.ErrFault) {
+		return err.Error(), nil
+	}
+	if warning != "" {
+		t.Observer.Log("rollback:plan", warning)
+	}
+	return "", err
 }
 
 // againstDowngrade looks whether migrations that some release has lead back,
