@@ -117,8 +117,8 @@ func (s goBackStep) Run(ctx context.Context, r *step.Run) error {
 	if err != nil {
 		return err
 	}
-	now := t.Now().UTC()
-	rel.State, rel.Activated, rel.ActivatedBy = release.Live, &now, r.ID()
+	now := t.Now().UTC() // verified it stays: what is wrong now was not its code then
+	rel.Activated, rel.ActivatedBy = &now, r.ID()
 	if err := t.Releases.Put(ctx, rel); err != nil {
 		return err
 	}
@@ -194,17 +194,28 @@ type leftStep struct{ inputs }
 
 func (leftStep) String() string { return "rollback:mark" }
 
+const factLeft = "rollback.left" // release.Release: the one that is left, as it was
+
 func (s leftStep) Run(ctx context.Context, r *step.Run) error {
 	id, err := previous(r.Operation)
 	if err != nil {
 		return err
 	}
 	left, err := s.t.Releases.Find(ctx, id)
-	if err := errors.Join(err, r.Fault(ctx, "during")); err != nil {
+	if err := errors.Join(err, r.NoteOnce(ctx, factLeft, left), r.Fault(ctx, "during")); err != nil {
 		return err
 	}
 	left.State = release.RolledBack
 	r.Say("release %s is rolled back: it is no candidate any more", id)
+	return s.t.Releases.Put(ctx, left)
+}
+
+// Undo gives the release its state again.
+func (s leftStep) Undo(ctx context.Context, r *step.Run) error {
+	var left release.Release
+	if ok, err := r.Operation.Fact(factLeft, &left); err != nil || !ok {
+		return err
+	}
 	return s.t.Releases.Put(ctx, left)
 }
 
