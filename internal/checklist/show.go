@@ -142,7 +142,7 @@ func (t *Target) WriteBackups(ctx context.Context, w io.Writer, asJSON bool) err
 	}
 	if len(kept) > 0 {
 		fmt.Fprintln(w)
-		err = errors.Join(err, keptTable(kept).Write(w))
+		err = errors.Join(err, keptTable(kept, t.Now()).Write(w))
 	}
 	return err
 }

@@ -182,6 +182,8 @@ func TestStatusAsksTheServers(t *testing.T) {
 	defer redis.Stop()
 	target, conn := onPostgres(t)
 	target.Config.Cache.URL = redis.URL(0)
+	target.Config.Retention.Kept = 30 * 24 * time.Hour
+	target.Now = func() time.Time { return time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC) }
 	for _, sql := range []string{"CREATE DATABASE goldfinch_kept", "COMMENT ON DATABASE goldfinch_kept IS 'etf-deploy kept database: replaced 2026-11-23T01:02:03Z by op-7: a test'"} {
 		_, err := conn.Exec(t.Context(), sql)
 		must(t, err)
@@ -196,7 +198,7 @@ func TestStatusAsksTheServers(t *testing.T) {
 		t.Fatalf("got %+v", s)
 	}
 	text := asText(t, s)
-	for _, part := range []string{"PAUSED since ", "by eve@laptop: wrong prices", "1 database, ", "goldfinch_kept; backup:list says why", "0003 in the code, none in the database"} {
+	for _, part := range []string{"PAUSED since ", "by eve@laptop: wrong prices", "1 database, ", "goldfinch_kept (goes after 2026-12-23); backup:list says why", "0003 in the code, none in the database"} {
 		if !strings.Contains(text, part) {
 			t.Errorf("the text does not say %q:\n%s", part, text)
 		}
