@@ -101,11 +101,11 @@ func (s prepareStep) Probe(ctx context.Context, r *step.Run) (bool, error) {
 	if ok, err := r.Operation.Fact(factRestore, &names); err != nil || !ok {
 		return false, err
 	}
-	all, err := s.t.KeptDatabases(ctx)
+	all, err := s.t.listKept(ctx)
 	if err != nil {
 		return false, err
 	}
-	if !slices.ContainsFunc(all, func(k postgres.KeptDatabase) bool { return k.Name == names.Side && k.Side && k.Operation == r.ID() }) {
+	if !slices.ContainsFunc(all, func(k postgres.KeptDatabase) bool { return k.Name == names.Side && k.Complete && k.Operation == r.ID() }) {
 		return false, nil
 	}
 	r.Say("%s was complete", names.Side)

@@ -184,6 +184,6 @@ func (t *Target) sameServer(ctx context.Context, m *Manifest) (bool, error) {
 
 // swapped reports whether the database that a swap keeps is there.
 func (t *Target) swapped(ctx context.Context, names restoreNames) (bool, error) {
-	kept, err := t.KeptDatabases(ctx)
+	kept, err := t.listKept(ctx)
 	return slices.ContainsFunc(kept, func(k postgres.KeptDatabase) bool { return k.Name == names.Kept && !k.Side }), err
 }
