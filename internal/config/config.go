@@ -80,6 +80,7 @@ type Celery struct {
 	App   string        `yaml:"app"`
 	Nodes []string      `yaml:"nodes"` // worker0@etf: who must answer a ping
 	Queue string        `yaml:"queue"`
+	Tasks []string      `yaml:"tasks"` // beginnings of the names of tasks that write ETF data
 	Drain time.Duration `yaml:"drain"` // how long running tasks may take to end
 	Start time.Duration `yaml:"start"` // how long workers may take to answer
 }
@@ -215,7 +216,7 @@ func defaults() Config {
 		Source:   Source{Ref: "main"},
 		Python:   Python{Interpreter: "/usr/bin/python3", Requirements: "requirements.txt", Timeout: 15 * time.Minute},
 		Services: Services{API: "etf_api", Worker: "celery_worker", Beat: "celery_beat"},
-		Celery:   Celery{App: "app.core.celery_app", Queue: "celery", Drain: 10 * time.Minute, Start: time.Minute},
+		Celery:   Celery{App: "app.core.celery_app", Queue: "celery", Tasks: []string{"app.tasks."}, Drain: 10 * time.Minute, Start: time.Minute},
 		Database: Database{ApplicationName: "etf_service", LockTimeout: 10 * time.Second,
 			StatementTimeout: 30 * time.Minute, Jobs: 2},
 		Cache: Cache{Prefix: "etf:cache:", PauseKey: "etf_updates_paused"},

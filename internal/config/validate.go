@@ -63,6 +63,10 @@ func (v *validator) services(c *Config) {
 			v.fault(key, "%q is not the name of a node; write it like worker0@etf", node)
 		}
 	})
+	if len(c.Celery.Tasks) == 0 {
+		v.fault("celery.tasks", "is empty: nothing would be waited for; list how the names of tasks that write ETF data begin, like app.tasks.")
+	}
+	v.each("celery.tasks", c.Celery.Tasks, v.word)
 	v.positive("celery.drain", c.Celery.Drain)
 	v.positive("celery.start", c.Celery.Start)
 }
