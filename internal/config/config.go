@@ -129,6 +129,9 @@ type Thresholds struct {
 	DiskReserve Bytes          `yaml:"disk_reserve"` // must stay free after backup and release
 	BackupAge   time.Duration  `yaml:"backup_age"`   // of the newest proven backup
 	LongestTask time.Duration  `yaml:"longest_task"` // supervisor must not kill before this
+
+	PriceJump       float64 `yaml:"price_jump"`       // fraction; a new price that moved further without a split is wrong
+	PriceCorrection float64 `yaml:"price_correction"` // fraction; a past day's price that changed further is wrong
 }
 
 // Timeouts bound what only looks.
@@ -224,7 +227,7 @@ func defaults() Config {
 			ReleaseField: "release", ReleaseHeader: "X-ETF-Release"},
 		Env: Env{File: "shared/.env"},
 		Thresholds: Thresholds{StuckAfter: time.Hour, RatesGap: 7, Latency: time.Second, DiskReserve: 2e9,
-			BackupAge: 26 * time.Hour, LongestTask: 2 * time.Minute},
+			BackupAge: 26 * time.Hour, LongestTask: 2 * time.Minute, PriceJump: 0.25, PriceCorrection: 0.02},
 		Timeouts:  Timeouts{Connect: 5 * time.Second, Check: time.Minute, Verify: 2 * time.Minute},
 		Window:    Window{Maximum: 2 * time.Hour, CutOver: 15 * time.Minute, Enforce: true},
 		Operation: Operation{Expiry: time.Minute, Parked: 2 * time.Hour, Interrupted: InterruptedStop},
