@@ -1,6 +1,7 @@
 package checklist
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,6 +21,34 @@ type Agenda struct {
 	Steps  []step.Step
 	Record []step.Step
 	Keep   bool // a failure is left as it is: taking it back is not what was asked for
+
+	Onward *onward // with Keep: what was left can be gone on with
+}
+
+// onward is how an operation that was left as it is can be gone on with.
+type onward struct {
+	state string                                                    // what is so until then
+	ways  string                                                    // which commands there are beside `resume`
+	again []string                                                  // steps that are done again then, whether they were done or not
+	told  func(ctx context.Context, op *step.Operation, why string) // when it is left
+}
+
+// left says how an operation stands that is left as it is, and which ways there
+// are.
+func (a Agenda) left(log journal.Log) string {
+	if a.Onward == nil {
+		return ""
+	}
+	return fmt.Sprintf(": %s; `resume` goes on with %s; %s", a.Onward.state, join(stepsLeft(log, a)), a.Onward.ways)
+}
+
+// leave records that an operation is left as it is, for a person.
+func (a Agenda) leave(ctx context.Context, op *step.Operation, why error) error {
+	if a.Onward != nil {
+		a.Onward.told(ctx, op, why.Error())
+	}
+	err := op.End(ctx, journal.Left, why.Error())
+	return errors.Join(fmt.Errorf("%w: %s was left as it is%s: %w", step.ErrNeedsPerson, op.ID(), a.left(op.Journal().Log()), why), err)
 }
 
 // Operate runs a target that changes something, as an operation of its own or
@@ -80,8 +109,12 @@ func (t *Target) alone(ctx context.Context, kind string, o Options) (*step.Opera
 // begin opens the journal of a new operation, when earlier ones are settled.
 func (held *heldLease) begin(ctx context.Context, kind string, o Options) (*step.Operation, error) {
 	t := held.t
+	if kind == (pauseStep{}).String() {
+		// The brake works over whatever was interrupted, or is not in order.
+		return held.create(ctx, held.Holder().Operation, kind, o)
+	}
 	// First: what an interrupted operation left half-way is not mended by hand.
-	if err := t.settleEarlier(ctx, held, o.Force); err != nil {
+	if err := t.settleEarlier(ctx, held, o.Force && kind == "deploy"); err != nil {
 		return nil, err
 	}
 	warnings, err := t.soundRecords(ctx)
@@ -107,7 +140,7 @@ func (held *heldLease) create(ctx context.Context, id, kind string, o Options) (
 	}
 	holder := held.Holder()
 	j, err := journal.Create(ctx, t.Host, t.journalDir(), journal.Header{
-		ID: id, Kind: kind, By: holder.By, Process: holder.Process, Run: holder.Run, Reason: o.Override, Token: holder.Token, Options: options,
+		ID: id, Kind: kind, By: holder.By, Process: holder.Process, Run: holder.Run, Reason: cmp.Or(o.Override, o.Reason), Token: holder.Token, Options: options,
 	}, t.Now)
 	if err != nil {
 		return nil, err
@@ -169,7 +202,7 @@ func (held *heldLease) do(op *step.Operation, agenda Agenda, steps []step.Step) 
 	case lost(ctx) || errors.Is(err, lease.ErrLost):
 		return errors.Join(err, context.Cause(ctx))
 	case agenda.Keep && touched():
-		return errors.Join(fmt.Errorf("%w: it was left as it is: %w", step.ErrNeedsPerson, err), op.End(ctx, journal.Left, err.Error()))
+		return agenda.leave(ctx, op, err)
 	case touched():
 		held.park(t.Now().Add(successorPatience))
 		return errors.Join(err, successor.follow(ctx))

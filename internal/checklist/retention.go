@@ -17,14 +17,14 @@ func neededBy(logs []journal.Log) (retained, error) {
 	var n retained
 	for _, log := range logs {
 		var toCome release.Release
-		var before, built, backup string
-		for key, v := range map[string]any{factRelease: &toCome, factPrevious: &before, factBuilt: &built, factBackup: &backup} {
+		var before, built, backup, chosen string
+		for key, v := range map[string]any{factRelease: &toCome, factPrevious: &before, factBuilt: &built, factBackup: &backup, factBackupChosen: &chosen} {
 			if _, err := log.Fact(key, v); err != nil {
 				return n, err
 			}
 		}
 		n.Releases = append(n.Releases, toCome.ID, before, built)
-		n.Backups = append(n.Backups, backup)
+		n.Backups = append(n.Backups, backup, chosen)
 	}
 	blank := func(id string) bool { return id == "" }
 	n.Releases, n.Backups = slices.DeleteFunc(n.Releases, blank), slices.DeleteFunc(n.Backups, blank)
