@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -57,7 +58,7 @@ func TestKeptSideDatabases(t *testing.T) {
 		t.Fatal(err)
 	}
 	admin := connect(t, owner("postgres"))
-	if got := keptOf(t, admin, side); len(got) != 1 || !got[0].Side || got[0].Operation != "op-3" || !got[0].When.IsZero() || got[0].Bytes < 1<<20 {
+	if got := keptOf(t, admin, side); len(got) != 1 || !got[0].Side || got[0].Operation != "op-3" || !got[0].When.IsZero() || got[0].Bytes < 1<<20 || !got[0].Holds(info) || got[0].Holds(DumpInfo{SHA256: strings.Repeat("0", 64)}) {
 		t.Errorf("one that is complete: %+v", got)
 	}
 	if err := DropSide(t.Context(), host.Local{}, owner(side), "test"); err != nil {
@@ -67,7 +68,7 @@ func TestKeptSideDatabases(t *testing.T) {
 	if err := createSide(t.Context(), admin, u.Database, side); err != nil {
 		t.Fatal(err)
 	}
-	if got := keptOf(t, admin, side); len(got) != 1 || !got[0].Side || got[0].Operation != "" || time.Since(got[0].When) > time.Minute {
+	if got := keptOf(t, admin, side); len(got) != 1 || !got[0].Side || got[0].Operation != "" || got[0].Holds(info) || time.Since(got[0].When) > time.Minute {
 		t.Errorf("one that is half done: %+v", got)
 	}
 	exec(t, admin, "COMMENT ON DATABASE "+side+" IS '"+keptMark+"by hand'")

@@ -72,7 +72,7 @@ func Restore(ctx context.Context, h host.Host, o RestoreOptions) (err error) {
 	if err := finishSide(ctx, h, o, side); err != nil {
 		return err
 	}
-	_, err = admin.Exec(ctx, "COMMENT ON DATABASE "+quote(o.Side)+" IS "+literal(sideMark+"complete, of "+o.Info.File+", by "+o.Operation))
+	_, err = admin.Exec(ctx, "COMMENT ON DATABASE "+quote(o.Side)+" IS "+literal(sideMark+completeText(o.Info, o.Operation)))
 	return err
 }
 
