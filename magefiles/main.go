@@ -28,6 +28,20 @@ import (
 // configFile describes the environments; it lies where the targets are run.
 const configFile = "deploy.yaml"
 
+// The plan's options as people write them: Mage takes an option's name from an
+// argument's, which holds no dash.
+func init() {
+	for i, arg := range os.Args {
+		name, value, given := strings.Cut(arg, "=")
+		if name == "-keep-release" || name == "-bring-back" {
+			os.Args[i] = "-" + strings.ReplaceAll(name, "-", "")
+			if given {
+				os.Args[i] += "=" + value
+			}
+		}
+	}
+}
+
 // on runs f on the environment's target and turns its error into the exit
 // code of the target. Lines for people go to standard error where f prints
 // JSON to standard output.
@@ -71,6 +85,11 @@ func exit(t *checklist.Target, err error) error {
 
 // operate runs an operation of this kind after it was confirmed.
 func operate(ctx context.Context, kind string, o checklist.Options, yes *bool, wait *time.Duration) error {
+	return operateThen(ctx, kind, o, yes, wait, func(*checklist.Target, *step.Operation) error { return nil })
+}
+
+// operateThen is operate for what reports what it found, once it has succeeded.
+func operateThen(ctx context.Context, kind string, o checklist.Options, yes *bool, wait *time.Duration, report func(*checklist.Target, *step.Operation) error) error {
 	o.Wait = value(wait)
 	return on(ctx, func(ctx context.Context, t *checklist.Target) error {
 		if err := confirm(ctx, t, kind, yes); err != nil {
@@ -89,7 +108,10 @@ func operate(ctx context.Context, kind string, o checklist.Options, yes *bool, w
 				err = errors.Join(err, sumErr)
 			}
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return report(t, op)
 	})
 }
 

@@ -15,10 +15,10 @@ import (
 
 // Options of an operation, as the person gave them.
 type Options struct {
-	Ref      string        `json:"ref,omitempty"`      // branch, tag or commit; empty: source.ref
-	Force    bool          `json:"force,omitempty"`    // also when the commit is live already
-	Override string        `json:"override,omitempty"` // reason for a cut-over outside the maintenance window
-	Reason   string        `json:"reason,omitempty"`   // why updates are paused
+	Ref      string `json:"ref,omitempty"`      // branch, tag or commit; empty: source.ref
+	Force    bool   `json:"force,omitempty"`    // also when the commit is live already
+	Override string `json:"override,omitempty"` // reason for a cut-over outside the maintenance window
+	Reason   string `json:"reason,omitempty"`   // why updates are paused
 
 	// Of a rollback:
 	To          string `json:"to,omitempty"`           // release; empty: the verified one that was live before
@@ -31,8 +31,8 @@ type Options struct {
 	Where string `json:"where,omitempty"` // SQL condition
 	CSV   string `json:"csv,omitempty"`   // reviewed file, on the host
 
-	Wait     time.Duration `json:"-"`                  // how long to wait for a lease that somebody holds
-	IfNeeded bool          `json:"-"`                  // not where the open operation has done it
+	Wait     time.Duration `json:"-"` // how long to wait for a lease that somebody holds
+	IfNeeded bool          `json:"-"` // not where the open operation has done it
 }
 
 // The plan's sections, each a list that reads like it.
@@ -113,6 +113,10 @@ func (t *Target) agenda(kind string, o Options) (Agenda, error) {
 		return Agenda{Steps: []step.Step{pauseStep{inputs{t}, o.Reason}}}, nil
 	case "updates:resume":
 		return Agenda{Steps: []step.Step{unpauseStep{inputs{t}, o.Force}}}, nil
+	case "data:inconsistencies":
+		return Agenda{Steps: []step.Step{chooseBackup{inputs{t}, o.Backup}, fenceStep{inputs{t}}, inconsistenciesStep{inputs{t}}}}, nil
+	case "data:restore":
+		return t.restoringData(o), nil
 	case "docs:changelog", "docs:notes":
 		return Agenda{Record: t.stageSteps(kind, o)}, nil
 	}

@@ -45,10 +45,11 @@ func (t *Target) gradual(o Options) Agenda {
 		Record: []step.Step{gradualNotes{in}},
 		Keep:   true,
 		Onward: &onward{
-			state: "updates stay paused",
-			ways:  "`rollback:gradual` begins anew, and `updates:resume -force` gives the repair up",
-			again: []string{pauseStep{}.String(), waitStep{}.String()},
-			told:  t.tellPause,
+			state:   "updates stay paused",
+			ways:    "`rollback:gradual` begins anew, `updates:resume -force` gives the repair up",
+			resumes: true,
+			again:   []string{pauseStep{}.String(), waitStep{}.String()},
+			told:    t.tellPause,
 		},
 	}
 }

@@ -2,17 +2,12 @@ package checklist
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/release"
 	"github.com/goldfinch-etf/etf-deploy/internal/step"
 )
-
-// factBackupChosen is the id of the backup that rows are compared with and
-// restored from.
-const factBackupChosen = "backup.chosen"
 
 // gradualChoose finds the release to go to and the backup, before anything is
 // touched.
@@ -67,16 +62,6 @@ func (t *Target) chooseRollback(ctx context.Context, o Options) (release.Release
 	if to == nil {
 		return release.Release{}, nil, fmt.Errorf("%w: there is no verified release to go back to: -keep-release repairs the rows and leaves the code", step.ErrFault)
 	}
-	id := o.Backup
-	if id == "" {
-		id = live.Backup
-	}
-	if id == "" {
-		return release.Release{}, nil, fmt.Errorf("%w: no backup was taken before %s: -backup=ID names one, backup:list shows them", step.ErrFault, live.ID)
-	}
-	m, err := t.Manifest(ctx, id)
-	if err == nil && m.Proof.Contents == nil {
-		err = errors.Join(step.ErrFault, fmt.Errorf("backup %s is not proven: `backup:verify -id=%s`", id, id))
-	}
+	m, err := t.backupToCompare(ctx, o.Backup)
 	return *to, m, err
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/goldfinch-etf/etf-deploy/internal/host"
 	"github.com/goldfinch-etf/etf-deploy/internal/journal"
 	"github.com/goldfinch-etf/etf-deploy/internal/lease"
 )
@@ -58,7 +59,7 @@ func (s *Status) calm() string {
 	text := "nothing"
 	switch {
 	case s.Pause != nil:
-		text = "updates:resume: once the reason is gone why updates are paused; all else is as it should be. Paused " + s.Paused
+		text = "updates:resume: when its reason is gone: updates are paused " + host.Redact(s.Pause.String())
 	case len(s.Unseen) > 0:
 		return "pre:connections: all processes run the live release, but not everything could be looked at"
 	case len(s.Disagreements) > 0:
