@@ -28,6 +28,20 @@ import (
 // configFile describes the environments; it lies where the targets are run.
 const configFile = "deploy.yaml"
 
+// The plan's options as people write them: Mage takes an option's name from an
+// argument's, which holds no dash.
+func init() {
+	for i, arg := range os.Args {
+		name, value, given := strings.Cut(arg, "=")
+		if name == "-keep-release" || name == "-bring-back" {
+			os.Args[i] = "-" + strings.ReplaceAll(name, "-", "")
+			if given {
+				os.Args[i] += "=" + value
+			}
+		}
+	}
+}
+
 // on runs f on the environment's target and turns its error into the exit
 // code of the target. Lines for people go to standard error where f prints
 // JSON to standard output.
@@ -71,14 +85,25 @@ func exit(t *checklist.Target, err error) error {
 
 // operate runs an operation of this kind after it was confirmed.
 func operate(ctx context.Context, kind string, o checklist.Options, yes *bool, wait *time.Duration) error {
-	return on(ctx, func(ctx context.Context, t *checklist.Target) error { return perform(ctx, t, kind, o, yes, wait) })
+	return operateThen(ctx, kind, o, yes, wait, func(*checklist.Target, *step.Operation) error { return nil })
+}
+
+// operateThen is operate for what reports what it found, once it has succeeded.
+func operateThen(ctx context.Context, kind string, o checklist.Options, yes *bool, wait *time.Duration, report func(*checklist.Target, *step.Operation) error) error {
+	return on(ctx, func(ctx context.Context, t *checklist.Target) error {
+		op, err := perform(ctx, t, kind, o, yes, wait)
+		if err != nil {
+			return err
+		}
+		return report(t, op)
+	})
 }
 
 // perform is operate on a target.
-func perform(ctx context.Context, t *checklist.Target, kind string, o checklist.Options, yes *bool, wait *time.Duration) error {
+func perform(ctx context.Context, t *checklist.Target, kind string, o checklist.Options, yes *bool, wait *time.Duration) (*step.Operation, error) {
 	o.Wait = value(wait)
 	if err := confirm(ctx, t, kind, yes); err != nil {
-		return err
+		return nil, err
 	}
 	op, err := t.Operate(ctx, kind, o)
 	if errors.Is(err, checklist.ErrInterruptedBefore) && !set(yes) {
@@ -93,7 +118,7 @@ func perform(ctx context.Context, t *checklist.Target, kind string, o checklist.
 			err = errors.Join(err, sumErr)
 		}
 	}
-	return err
+	return op, err
 }
 
 // overInterrupted asks a person at a terminal which way an interrupted

@@ -64,7 +64,8 @@ func (Rollback) Immediate(ctx context.Context,
 		if err := firstScreen(ctx, t, &o, asks, yes); err != nil {
 			return err
 		}
-		return perform(ctx, t, "rollback:immediate", o, yes, wait)
+		_, err := perform(ctx, t, "rollback:immediate", o, yes, wait)
+		return err
 	})
 }
 
@@ -94,4 +95,20 @@ func firstScreen(ctx context.Context, t *checklist.Target, o *checklist.Options,
 	}
 	fmt.Fprintln(os.Stderr)
 	return nil
+}
+
+// Gradual pauses the updates, repairs only the rows that are wrong, goes back to the code before, and lets updates start again; the API answers throughout.
+func (Rollback) Gradual(ctx context.Context,
+	to *string, // release to go back to; default: the verified one that was live before
+	backup *string, // to compare with and restore from; default: the one that holds that release's data
+	keepRelease *bool, // the fault came from elsewhere: the code stays
+	bringBack *bool, // also the rows that were deleted since the backup
+	force *bool, // go on over what updates:wait is waiting for
+	reason *string, // why, for whoever looks at status
+	yes *bool, // do not ask
+	wait *time.Duration, // how long to wait for a lease that somebody else holds
+) error {
+	return operate(ctx, "rollback:gradual", checklist.Options{
+		To: value(to), Backup: value(backup), KeepRelease: set(keepRelease), BringBack: set(bringBack), Force: set(force), Reason: value(reason),
+	}, yes, wait)
 }

@@ -129,8 +129,50 @@ func (c *Client) SetPause(ctx context.Context, key string, p Pause) (now Pause, 
 	}
 }
 
-// ClearPause takes the pause flag away and returns what it said; nil when
-// there was none.
+// ChangePause looks at the pause flag and does with it what change says, unless
+// it changes meanwhile: then it looks again. change is given what the flag says
+// and returns what it shall say, nil to take it away, or ok false to leave it as
+// it is; it is not called when there is none. was is what the flag said.
+func (c *Client) ChangePause(ctx context.Context, key string, change func(now Pause) (next *Pause, ok bool)) (was *Pause, changed bool, err error) {
+	ctx, cancel := withDeadline(ctx, askTimeout)
+	defer cancel()
+	attempt := func(tx *redis.Tx) error {
+		val := tx.Get(ctx, key)
+		if val.Err() != nil && !expected(val.Err()) {
+			return val.Err()
+		}
+		if was, changed = pauseOf(val), false; was == nil {
+			return nil
+		}
+		next, ok := change(*was)
+		if !ok {
+			return nil
+		}
+		changed = true
+		_, err := tx.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
+			if next == nil {
+				return pipe.Del(ctx, key).Err()
+			}
+			value, err := next.encode()
+			if err != nil {
+				return err
+			}
+			return pipe.Set(ctx, key, value, 0).Err()
+		})
+		return err
+	}
+	err = c.rdb.Watch(ctx, attempt, key)
+	for errors.Is(err, redis.TxFailedErr) {
+		err = c.rdb.Watch(ctx, attempt, key)
+	}
+	if err != nil {
+		return nil, false, c.explain(ctx, "changing the pause flag "+key, err)
+	}
+	return was, changed, nil
+}
+
+// ClearPause takes the pause flag away, whoever set it, and returns what it
+// said; nil when there was none.
 func (c *Client) ClearPause(ctx context.Context, key string) (*Pause, error) {
 	ctx, cancel := withDeadline(ctx, askTimeout)
 	defer cancel()

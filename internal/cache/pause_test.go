@@ -106,6 +106,47 @@ func TestPauseSideBySide(t *testing.T) {
 	}
 }
 
+// A flag is changed or taken away only while it says what it was judged by.
+func TestChangePause(t *testing.T) {
+	c, raw := open(t, 10)
+	mine := func(next *cache.Pause) func(cache.Pause) (*cache.Pause, bool) {
+		return func(now cache.Pause) (*cache.Pause, bool) { return next, now.Operation == pause.Operation }
+	}
+	if was, changed, err := c.ChangePause(t.Context(), pauseKey, mine(nil)); was != nil || changed || err != nil {
+		t.Errorf("without a flag: %+v, %t, %v", was, changed, err)
+	}
+	raw.Set(t.Context(), pauseKey, "1", 0)
+	if was, changed, err := c.ChangePause(t.Context(), pauseKey, mine(nil)); was == nil || was.Raw != "1" || changed || err != nil {
+		t.Errorf("somebody else's: %+v, %t, %v", was, changed, err)
+	}
+	raw.Del(t.Context(), pauseKey)
+	if _, _, err := c.SetPause(t.Context(), pauseKey, pause); err != nil {
+		t.Fatal(err)
+	}
+	next := pause
+	next.Reason = "it failed"
+	tries := 0
+	was, changed, err := c.ChangePause(t.Context(), pauseKey, func(now cache.Pause) (*cache.Pause, bool) {
+		if tries++; tries == 1 { // somebody is faster
+			raw.Set(t.Context(), pauseKey, `{"v":1,"since":"2026-11-23T01:02:03Z","by":"bob@laptop","operation":"op-7"}`, 0)
+		}
+		return &next, now.Operation == "op-7"
+	})
+	if err != nil || !changed || tries != 2 || was.By != "bob@laptop" {
+		t.Errorf("%+v, %t, %v after %d tries", was, changed, err, tries)
+	}
+	if p, err := c.Paused(t.Context(), pauseKey); err != nil || p == nil || !cmp.Equal(*p, next) {
+		t.Errorf("Paused = %+v, %v", p, err)
+	}
+	if was, changed, err := c.ChangePause(t.Context(), pauseKey, mine(nil)); err != nil || !changed || !cmp.Equal(*was, next) || raw.Exists(t.Context(), pauseKey).Val() != 0 {
+		t.Errorf("taking it away: %+v, %t, %v", was, changed, err)
+	}
+	c.Close()
+	if _, _, err := c.ChangePause(t.Context(), pauseKey, mine(nil)); err == nil {
+		t.Error("of a closed server: no error")
+	}
+}
+
 func TestPauseOfAClosedServer(t *testing.T) {
 	c, _ := open(t, 9)
 	c.Close()

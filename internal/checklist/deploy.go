@@ -18,14 +18,22 @@ type Options struct {
 	Ref      string        `json:"ref,omitempty"`      // branch, tag or commit; empty: source.ref
 	Force    bool          `json:"force,omitempty"`    // also when the commit is live already
 	Override string        `json:"override,omitempty"` // reason for a cut-over outside the maintenance window
+	Reason   string        `json:"reason,omitempty"`   // why updates are paused
 	Wait     time.Duration `json:"-"`                  // how long to wait for a lease that somebody holds
 	IfNeeded bool          `json:"-"`                  // not where the open operation has done it
 
-	// Of a rollback.
-	To     string `json:"to,omitempty"`     // release; empty: the verified one that was live last
-	Path   Way    `json:"path,omitempty"`   // empty: the one that costs least
-	Backup string `json:"backup,omitempty"` // empty: the newest that was taken while that release was live
-	Carry  string `json:"carry,omitempty"`  // CarryAll or CarryNone; empty: none
+	// Of a rollback:
+	To          string `json:"to,omitempty"`           // release; empty: the verified one that was live last
+	Path        Way    `json:"path,omitempty"`         // empty: the one that costs least
+	Backup      string `json:"backup,omitempty"`       // empty: the newest that was taken while that release was live
+	Carry       string `json:"carry,omitempty"`        // CarryAll or CarryNone; empty: none
+	KeepRelease bool   `json:"keep_release,omitempty"` // the fault came from elsewhere: the code stays
+	BringBack   bool   `json:"bring_back,omitempty"`   // also rows that were deleted since the backup
+
+	// Of data:restore, rows chosen by hand:
+	Table string `json:"table,omitempty"`
+	Where string `json:"where,omitempty"` // SQL condition
+	CSV   string `json:"csv,omitempty"`   // reviewed file, on the host
 }
 
 // The plan's sections, each a list that reads like it.
@@ -102,6 +110,16 @@ func (t *Target) agenda(kind string, o Options) (Agenda, error) {
 	case "services:start":
 		// The person wanted it started: what runs by then stays running.
 		return Agenda{Steps: t.stageSteps(kind, o), Keep: true}, nil
+	case gradualKind:
+		return t.gradual(o), nil
+	case "updates:pause":
+		return Agenda{Steps: []step.Step{pauseStep{inputs{t}, o.Reason}}}, nil
+	case "updates:resume":
+		return Agenda{Steps: []step.Step{unpauseStep{inputs{t}, o.Force}}}, nil
+	case "data:inconsistencies":
+		return Agenda{Steps: []step.Step{chooseBackup{inputs{t}, o.Backup}, fenceStep{inputs{t}}, inconsistenciesStep{inputs{t}}}}, nil
+	case "data:restore":
+		return t.restoringData(o), nil
 	case "docs:changelog", "docs:notes":
 		return Agenda{Record: t.stageSteps(kind, o)}, nil
 	}

@@ -92,8 +92,12 @@ func (t *Target) sameInputs(ctx context.Context, op *step.Operation, agenda Agen
 	} else if was["env"] != is["env"] {
 		what = t.Config.Env.File
 	}
-	return fmt.Errorf("%w: %s: its steps %s were done, and since then %s has changed: put that back and `resume`, or `resume -undo` takes back what was done",
-		ErrUsage, op.ID(), join(steps), what)
+	otherwise := "`resume -undo` takes back what was done"
+	if agenda.Onward != nil {
+		otherwise = "begin anew: " + agenda.Onward.ways
+	}
+	return fmt.Errorf("%w: %s: its steps %s were done, and since then %s has changed: put that back and `resume`, or %s",
+		ErrUsage, op.ID(), join(steps), what, otherwise)
 }
 
 // changedKeys names the keys of deploy.yaml that differ from those which the

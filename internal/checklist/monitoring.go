@@ -9,9 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
-
 	"github.com/goldfinch-etf/etf-deploy/internal/report"
 )
 
@@ -23,17 +20,9 @@ var verifyMetrics = Check{
 		if t.Config.API.Metrics == "" {
 			return []report.Finding{fault("metrics", "api.metrics is empty: the service is configured to have none", "add the metrics to the service, and their path to "+t.Config.File)}
 		}
-		res, body, err := t.get(ctx, t.Config.API.URL+t.Config.API.Metrics)
+		families, err := t.metrics(ctx)
 		if err != nil {
 			return []report.Finding{fault(t.Config.API.Metrics, err.Error(), "see the API's log")}
-		}
-		if res.StatusCode != http.StatusOK {
-			return []report.Finding{fault(t.Config.API.Metrics, res.Status, "see the API's log")}
-		}
-		parser := expfmt.NewTextParser(model.UTF8Validation)
-		families, err := parser.TextToMetricFamilies(strings.NewReader(body))
-		if err != nil {
-			return []report.Finding{fault(t.Config.API.Metrics, err.Error(), "")}
 		}
 		var missing []string
 		for _, name := range t.Config.Metrics.Required {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/goldfinch-etf/etf-deploy/internal/host"
 	"github.com/goldfinch-etf/etf-deploy/internal/journal"
 	"github.com/goldfinch-etf/etf-deploy/internal/lease"
 )
@@ -57,10 +58,8 @@ func commandIn(next string) string {
 func (s *Status) calm() string {
 	text := "nothing"
 	switch {
-	case s.Pause != nil && s.Pause.Operation == "":
-		text = "nothing, but updates are paused: delete the flag when its reason is gone"
 	case s.Pause != nil:
-		text = "nothing, but updates are paused by " + s.Pause.Operation + ": delete the flag when its reason is gone"
+		text = "updates:resume: when its reason is gone: updates are paused " + host.Redact(s.Pause.String())
 	case len(s.Unseen) > 0:
 		return "pre:connections: all processes run the live release, but not everything could be looked at"
 	case len(s.Disagreements) > 0:
@@ -99,6 +98,10 @@ func (e *HistoryEntry) next() string {
 		return fmt.Sprintf("resume: only the papers of %s are missing%s", e.ID, listed(": ", e.Left))
 	case e.Undoing:
 		return fmt.Sprintf("resume: finishes taking back %s%s", e.ID, listed("; left are ", e.Left))
+	case e.Onward:
+		return fmt.Sprintf("resume: goes on with %s, which failed (%s); %s%s", e.ID, firstLine(e.Text), e.State, listed("; left are ", e.Left))
+	case e.Touched && e.State != "":
+		return fmt.Sprintf("resume: goes on with %s; %s%s; or `resume -undo`: leaves it as it is", e.ID, e.State, listed("; left are ", e.Left))
 	case e.Touched:
 		return fmt.Sprintf("resume: goes on with %s%s; or `resume -undo`: back to the release before", e.ID, listed("; left are ", e.Left))
 	}

@@ -31,7 +31,7 @@ var worse = []struct {
 	{"an alert", func(s *Status) { s.Alerts = []Alert{{Name: "UpdateStuck"}} }, "nothing: ", "1 alert fires"},
 	{"a stranger", func(s *Status) { s.Disagreements = []string{"a folder"} }, "nothing: ", "records want mending"},
 	{"no alerts seen", func(s *Status) { s.Unseen = []string{"alerts: no answer"} }, "pre:connections: all processes run", ""},
-	{"paused", func(s *Status) { s.Pause = &cache.Pause{Raw: "1"} }, "nothing, but updates are paused: delete the flag", "1 alert fires"},
+	{"paused", func(s *Status) { s.Pause = &cache.Pause{Raw: "1"} }, "updates:resume: when its reason is gone: updates are paused set by hand", "1 alert fires"},
 	{"a process stopped", func(s *Status) { s.Processes[0].State = "STOPPED" }, "services:start: api:api_00 is STOPPED", ""},
 	{"another schema", func(s *Status) { s.Database = "0002" }, "deploy: the database is at 0002", "0003"},
 	{"no database seen", func(s *Status) { s.Unseen = append(s.Unseen, "database: not reachable") }, "pre:connections: what status could not look at", ""},
@@ -75,7 +75,7 @@ func TestNext(t *testing.T) {
 	}
 	s = calmStatus()
 	s.Pause = &cache.Pause{Operation: "op-5", Since: time.Now()}
-	if got := s.next(); !strings.Contains(got, "updates are paused by op-5") {
+	if got := s.next(); !strings.Contains(got, " in op-5") {
 		t.Errorf("paused by an operation: %s", got)
 	}
 }

@@ -1,6 +1,7 @@
 package checklist
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,7 +23,40 @@ type Agenda struct {
 	Verify []step.Step
 	Record []step.Step
 	Keep   bool // a failure is left as it is: taking it back is not what was asked for
+
+	Onward *onward // with Keep: what was left can be gone on with
 }
+
+// onward is how an operation that is left as it is can be gone on with: a step
+// that failed is run again.
+type onward struct {
+	state   string                                                    // what is so until then
+	ways    string                                                    // which commands there are
+	resumes bool                                                      // also after it was left: `resume` goes on with it
+	again   []string                                                  // steps that are done again then, whether they were done or not
+	told    func(ctx context.Context, op *step.Operation, why string) // when it is left; may be nil
+}
+
+// leave records that an operation is left as it is, for a person.
+func (a Agenda) leave(ctx context.Context, op *step.Operation, why error) error {
+	text := ""
+	if a.Onward != nil {
+		text = "; " + a.Onward.state
+		if a.Onward.resumes {
+			text += "; `resume` goes on with " + join(stepsLeft(op.Journal().Log(), a))
+		}
+		text += "; " + a.Onward.ways
+		if a.Onward.told != nil {
+			a.Onward.told(ctx, op, why.Error())
+		}
+	}
+	err := op.End(ctx, journal.Left, why.Error())
+	return errors.Join(fmt.Errorf("%w: %w (%s was left as it is%s)", step.ErrNeedsPerson, why, op.ID(), text), err)
+}
+
+// errUntouched is in the error of a step that would have changed the service
+// and did not come to it.
+var errUntouched = errors.New("nothing was changed")
 
 // Operate runs a target that changes something, as an operation of its own or
 // as the next stage of one that is open. The operation is returned also with
@@ -49,7 +83,7 @@ func (t *Target) operate(ctx context.Context, kind string, o Options) (*step.Ope
 	if o.Ref == "" {
 		o.Ref = t.Config.Source.Ref
 	}
-	if err := CheckRef(o.Ref); err != nil {
+	if err := errors.Join(CheckRef(o.Ref), checkRepair(o)); err != nil {
 		return nil, err
 	}
 	if _, err := t.agenda(kind, o); err != nil {
@@ -82,8 +116,12 @@ func (t *Target) alone(ctx context.Context, kind string, o Options) (*step.Opera
 // begin opens the journal of a new operation, when earlier ones are settled.
 func (held *heldLease) begin(ctx context.Context, kind string, o Options) (*step.Operation, error) {
 	t := held.t
+	if kind == (pauseStep{}).String() {
+		// The brake works over whatever was interrupted, or is not in order.
+		return held.create(ctx, held.Holder().Operation, kind, o)
+	}
 	// First: what an interrupted operation left half-way is not mended by hand.
-	if err := t.settleEarlier(ctx, held, o.Force); err != nil {
+	if err := t.settleEarlier(ctx, held, o.Force && kind == "deploy"); err != nil {
 		return nil, err
 	}
 	warnings, err := t.soundRecords(ctx)
@@ -109,7 +147,7 @@ func (held *heldLease) create(ctx context.Context, id, kind string, o Options) (
 	}
 	holder := held.Holder()
 	j, err := journal.Create(ctx, t.Host, t.journalDir(), journal.Header{
-		ID: id, Kind: kind, By: holder.By, Process: holder.Process, Run: holder.Run, Reason: o.Override, Token: holder.Token, Options: options,
+		ID: id, Kind: kind, By: holder.By, Process: holder.Process, Run: holder.Run, Reason: cmp.Or(o.Override, o.Reason), Token: holder.Token, Options: options,
 	}, t.Now)
 	if err != nil {
 		return nil, err
@@ -123,19 +161,28 @@ const factOptions = "options"
 
 // agendaOf is what an operation set out to do, for whoever goes on with it.
 func (t *Target) agendaOf(log journal.Log) (Agenda, error) {
-	o := Options{Ref: t.Config.Source.Ref}
-	chosen, err := log.Fact(factOptions, &o)
-	if given := log.Header().Options; err == nil && !chosen && len(given) > 0 {
-		err = json.Unmarshal(given, &o)
-	}
+	o, err := optionsOf(log)
 	if err != nil {
-		return Agenda{}, fmt.Errorf("reading the options of %s: %w", log.Header().ID, err)
+		return Agenda{}, err
 	}
+	o.Ref = cmp.Or(o.Ref, t.Config.Source.Ref)
 	agenda, err := t.agenda(log.Header().Kind, o)
 	if log.Header().Kind == stagesKind {
 		agenda = agenda.asFarAs(log)
 	}
 	return agenda, err
+}
+
+// optionsOf is what an operation was called with.
+func optionsOf(log journal.Log) (o Options, err error) {
+	chosen, err := log.Fact(factOptions, &o)
+	if given := log.Header().Options; err == nil && !chosen && len(given) > 0 {
+		err = json.Unmarshal(given, &o)
+	}
+	if err != nil {
+		return o, fmt.Errorf("reading the options of %s: %w", log.Header().ID, err)
+	}
+	return o, nil
 }
 
 // perform runs an agenda to one of its ends and records which.
@@ -185,8 +232,9 @@ func (held *heldLease) do(op *step.Operation, agenda Agenda, steps []step.Step) 
 		return nil
 	case lost(ctx) || errors.Is(err, lease.ErrLost):
 		return errors.Join(err, context.Cause(ctx))
+	case errors.Is(err, errUntouched) && (agenda.Onward == nil || !agenda.Onward.resumes):
 	case agenda.Keep && touched():
-		return errors.Join(fmt.Errorf("%w: it was left as it is: %w", step.ErrNeedsPerson, err), op.End(ctx, journal.Left, err.Error()))
+		return agenda.leave(ctx, op, err)
 	case touched():
 		held.park(t.Now().Add(successorPatience))
 		return errors.Join(err, successor.follow(ctx))

@@ -189,13 +189,7 @@ func (t *Target) notes(op *step.Operation, rel release.Release, commits []string
 	for _, m := range plan.Pending {
 		line("- %s %s (%s)", m.Revision, m.Title, orUndeclared(m.Compatibility))
 	}
-	line("\n## Steps\n\n| step | result | duration | |\n|---|---|---|---|")
-	for _, s := range log.Steps() {
-		if s.Type == journal.Start {
-			continue // this one
-		}
-		line("| %s | %s | %s | %s |", s.Name, s.Type, report.Duration(s.Duration), strings.NewReplacer("|", "\\|", "\n", " ").Replace(s.Text))
-	}
+	stepsTable(&b, log)
 	return b.String(), nil
 }
 

@@ -21,17 +21,53 @@ var ErrInterruptedBefore = errors.New("an earlier operation is not finished")
 // ErrNothingToResume says that no operation was interrupted.
 var ErrNothingToResume = errors.New("no operation is interrupted")
 
-// unfinished lists the operations that ended without saying so, and those
-// whose undo failed, newest first, back to the last whole deployment: what was
-// before that, it has overtaken.
+// unfinished lists the operations that ended without saying so, those whose
+// undo failed, and one that was left and can be gone on with, newest first, back
+// to the last whole deployment: what was before that, it has overtaken.
 func (t *Target) unfinished(ctx context.Context) ([]journal.Log, error) {
 	logs, err := journal.Newest(ctx, t.Host, t.journalDir(), wholeDeployment)
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(logs, func(log journal.Log) bool {
-		return log.Outcome() != "" && log.Outcome() != journal.Stuck
-	}), nil
+	return stillOpen(logs), nil
+}
+
+// stillOpen are those of many operations, newest first, that somebody may go on
+// with.
+func stillOpen(logs []journal.Log) []journal.Log {
+	var open []journal.Log
+	overtaken := false
+	for _, log := range logs {
+		if mayGoOn(log) && !(log.Outcome() == journal.Left && overtaken) {
+			open = append(open, log)
+		}
+		overtaken = overtaken || overtakes(log)
+	}
+	return open
+}
+
+// mayGoOn reports whether an operation, by itself, can be gone on with.
+func mayGoOn(log journal.Log) bool {
+	switch log.Outcome() {
+	case "", journal.Stuck:
+		return true
+	}
+	return log.Outcome() == journal.Left && log.Header().Kind == gradualKind
+}
+
+// overtakes reports whether, behind this operation, nobody goes on any more
+// with an earlier one that was left as it is.
+func overtakes(log journal.Log) bool {
+	switch log.Header().Kind {
+	case gradualKind:
+		return log.Outcome() != journal.Unchanged
+	case "deploy", "rollback:immediate", unpauseStep{}.String():
+		return log.Outcome() == journal.Succeeded
+	case stagesKind:
+		state, _ := log.Step(activateStep{}.String())
+		return log.Outcome() == journal.Succeeded && state.Touched()
+	}
+	return false
 }
 
 // Interrupted reports whether an operation is unfinished on a service that it
@@ -61,7 +97,7 @@ func (t *Target) settleEarlier(ctx context.Context, held *heldLease, force bool)
 		return err
 	}
 	for _, log := range open {
-		if log.Outcome() == journal.Stuck && force {
+		if log.Outcome() == journal.Left || log.Outcome() == journal.Stuck && force {
 			continue
 		}
 		agenda, err := t.agendaOf(log)
@@ -92,6 +128,8 @@ func describeUnfinished(log journal.Log, agenda Agenda) string {
 			"; once a person has mended the service, `deploy -force` passes over it"
 	case goesBack(log, agenda):
 		return text + ": `resume` finishes taking the service back to the release before"
+	case agenda.Onward != nil:
+		return fmt.Sprintf("%s: `resume` goes on with %s; `resume -undo` leaves it as it is: %s", text, join(stepsLeft(log, agenda)), agenda.Onward.state)
 	}
 	return fmt.Sprintf("%s: `resume` goes on with %s; `resume -undo` takes the service back to the release before", text, join(stepsLeft(log, agenda)))
 }
@@ -122,6 +160,9 @@ func stepsLeft(log journal.Log, agenda Agenda) []string {
 func goesBack(log journal.Log, agenda Agenda) bool {
 	if log.TakenBack() {
 		return true
+	}
+	if agenda.Onward != nil {
+		return false // the step that failed is run again
 	}
 	return slices.ContainsFunc(step.Flat(agenda.Steps), func(s step.Step) bool {
 		state, _ := log.Step(s.String())
@@ -169,7 +210,7 @@ func (t *Target) Resume(ctx context.Context, undo bool, wait time.Duration) (*st
 		held.asItWas()
 		return nil, err
 	}
-	if o := log.Outcome(); o != "" && o != journal.Stuck || handedOver != "" && handedOver != handOver(id, log.Token()) {
+	if !mayGoOn(log) || handedOver != "" && handedOver != handOver(id, log.Token()) {
 		held.asItWas()
 		return nil, ErrNothingToResume
 	}
@@ -231,14 +272,12 @@ func (held *heldLease) goOn(ctx context.Context, log journal.Log, agenda Agenda,
 		}
 		if !touched {
 			op.Again(t.stale(log)...)
+		} else if agenda.Onward != nil {
+			op.Again(agenda.Onward.again...)
 		}
 		return op, held.perform(op, agenda)
-	case agenda.Keep:
-		err := op.End(ctx, journal.Left, "left as it is: taking it back is not what was asked for")
-		if touched {
-			err = errors.Join(fmt.Errorf("%w: it was left as it is: %w", step.ErrNeedsPerson, failure(log)), err)
-		}
-		return op, err
+	case agenda.Keep && touched:
+		return op, agenda.leave(ctx, op, failure(log))
 	}
 	err = t.undo(ctx, op, agenda, touched, failure(log))
 	if errors.Is(err, ErrTakenBack) && !errors.Is(err, step.ErrNeedsPerson) {

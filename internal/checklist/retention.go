@@ -17,9 +17,11 @@ func neededBy(logs []journal.Log) (retained, error) {
 	var n retained
 	for _, log := range logs {
 		var toCome release.Release
-		var before, built, backup string
+		var before, built, backup, chosen string
 		var restore restoreNames
-		for key, v := range map[string]any{factRelease: &toCome, factPrevious: &before, factBuilt: &built, factBackup: &backup, factRestore: &restore} {
+		for key, v := range map[string]any{
+			factRelease: &toCome, factPrevious: &before, factBuilt: &built, factBackup: &backup, factBackupChosen: &chosen, factRestore: &restore,
+		} {
 			if _, err := log.Fact(key, v); err != nil {
 				return n, err
 			}
@@ -29,7 +31,7 @@ func neededBy(logs []journal.Log) (retained, error) {
 			return n, err
 		}
 		n.Releases = append(n.Releases, toCome.ID, before, built, back.Knows)
-		n.Backups = append(n.Backups, backup)
+		n.Backups = append(n.Backups, backup, chosen)
 		n.Databases = append(n.Databases, restore.Side, restore.Kept)
 	}
 	blank := func(id string) bool { return id == "" }

@@ -98,6 +98,9 @@ func (t *Target) notRunning(ctx context.Context, p supervisor.ProcessInfo) error
 // worker RUNNING seconds before it takes work. The cache is cleared once more,
 // since the API that has just gone may have filled it with what it knew.
 func (t *Target) startServices(ctx context.Context, r *step.Run, id string) error {
+	if err := t.noteWriter(ctx, r, id); err != nil {
+		return err
+	}
 	var wg sync.WaitGroup
 	var apiErr, workerErr error
 	wg.Go(func() { apiErr = t.rollAPI(ctx, r, id) })

@@ -27,6 +27,14 @@ func (p pageWriter) row(key, format string, args ...any) {
 	}
 }
 
+// alarm is a row that is not to be overlooked.
+func (p pageWriter) alarm(key, text string) {
+	for _, line := range wrapped(text, textWidth-13) {
+		fmt.Fprintln(p.w, report.Alarm(p.w, fmt.Sprintf("%-12s %s", key, line)))
+		key = ""
+	}
+}
+
 // wrapped breaks a text between words; a longer word stays whole.
 func wrapped(text string, width int) []string {
 	// A command is to be copied whole.
@@ -63,7 +71,7 @@ func (s *Status) Text(w io.Writer, now time.Time) error {
 	case s.missing("pause flag"):
 		p.row("updates", "not seen, whether they are paused")
 	case s.Pause != nil:
-		p.row("updates", "PAUSED %s", s.Paused)
+		p.alarm("updates", "PAUSED "+s.Paused)
 	}
 	s.backupText(p, now)
 	s.keptText(p, now)

@@ -34,8 +34,10 @@ func (t *Target) Summary(w io.Writer, op *step.Operation) error {
 		fmt.Fprintf(w, "kept database    %s\n", restored.Kept)
 	}
 	fmt.Fprintf(w, "journal          %s\n", op.Journal().Path())
-	if state, ok := log.Step(notesStep{}.String()); ok && state.Type == journal.Done {
-		fmt.Fprintf(w, "notes            %s\n", t.NotesFile(op.ID()))
+	for _, paper := range []string{notesStep{}.String(), gradualNotes{}.String()} {
+		if state, ok := log.Step(paper); ok && state.Type == journal.Done {
+			fmt.Fprintf(w, "notes            %s\n", t.NotesFile(op.ID()))
+		}
 	}
 	outcome := log.Outcome()
 	if log.Parked() {

@@ -80,6 +80,7 @@ type Celery struct {
 	App   string        `yaml:"app"`
 	Nodes []string      `yaml:"nodes"` // worker0@etf: who must answer a ping
 	Queue string        `yaml:"queue"`
+	Tasks []string      `yaml:"tasks"` // beginnings of the names of tasks that write ETF data
 	Drain time.Duration `yaml:"drain"` // how long running tasks may take to end
 	Start time.Duration `yaml:"start"` // how long workers may take to answer
 }
@@ -128,6 +129,9 @@ type Thresholds struct {
 	DiskReserve Bytes          `yaml:"disk_reserve"` // must stay free after backup and release
 	BackupAge   time.Duration  `yaml:"backup_age"`   // of the newest proven backup
 	LongestTask time.Duration  `yaml:"longest_task"` // supervisor must not kill before this
+
+	PriceJump       float64 `yaml:"price_jump"`       // fraction; a new price that moved further without a split is wrong
+	PriceCorrection float64 `yaml:"price_correction"` // fraction; a past day's price that changed further is wrong
 }
 
 // Timeouts bound what only looks.
@@ -217,7 +221,7 @@ func defaults() Config {
 		Source:   Source{Ref: "main"},
 		Python:   Python{Interpreter: "/usr/bin/python3", Requirements: "requirements.txt", Timeout: 15 * time.Minute},
 		Services: Services{API: "etf_api", Worker: "celery_worker", Beat: "celery_beat"},
-		Celery:   Celery{App: "app.core.celery_app", Queue: "celery", Drain: 10 * time.Minute, Start: time.Minute},
+		Celery:   Celery{App: "app.core.celery_app", Queue: "celery", Tasks: []string{"app.tasks."}, Drain: 10 * time.Minute, Start: time.Minute},
 		Database: Database{ApplicationName: "etf_service", LockTimeout: 10 * time.Second,
 			StatementTimeout: 30 * time.Minute, Jobs: 2},
 		Cache: Cache{Prefix: "etf:cache:", PauseKey: "etf_updates_paused"},
@@ -225,7 +229,7 @@ func defaults() Config {
 			ReleaseField: "release", ReleaseHeader: "X-ETF-Release"},
 		Env: Env{File: "shared/.env"},
 		Thresholds: Thresholds{StuckAfter: time.Hour, RatesGap: 7, Latency: time.Second, DiskReserve: 2e9,
-			BackupAge: 26 * time.Hour, LongestTask: 2 * time.Minute},
+			BackupAge: 26 * time.Hour, LongestTask: 2 * time.Minute, PriceJump: 0.25, PriceCorrection: 0.02},
 		Timeouts:  Timeouts{Connect: 5 * time.Second, Check: time.Minute, Verify: 2 * time.Minute},
 		Window:    Window{Maximum: 2 * time.Hour, CutOver: 15 * time.Minute, Enforce: true},
 		Operation: Operation{Expiry: time.Minute, Parked: 2 * time.Hour, Interrupted: InterruptedStop},

@@ -136,6 +136,8 @@ func set(to reflect.Value, text string) error {
 		v, err = parseDuration(text)
 	case Bytes:
 		v, err = parseBytes(text)
+	case float64:
+		v, err = parseFraction(text)
 	case TimeOfDay:
 		v, err = parseTimeOfDay(text)
 	case Span:

@@ -52,6 +52,14 @@ func parseBytes(s string) (Bytes, error) {
 	return Bytes(n * unit), nil
 }
 
+func parseFraction(s string) (float64, error) {
+	n, err := strconv.ParseFloat(s, 64)
+	if err != nil || math.IsNaN(n) || math.IsInf(n, 0) {
+		return 0, fmt.Errorf("%q is not a fraction; write it like 0.25", s)
+	}
+	return n, nil
+}
+
 func parseDuration(s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
 	if err != nil {

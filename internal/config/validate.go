@@ -63,6 +63,10 @@ func (v *validator) services(c *Config) {
 			v.fault(key, "%q is not the name of a node; write it like worker0@etf", node)
 		}
 	})
+	if len(c.Celery.Tasks) == 0 {
+		v.fault("celery.tasks", "is empty: nothing would be waited for; list how the names of tasks that write ETF data begin, like app.tasks.")
+	}
+	v.each("celery.tasks", c.Celery.Tasks, v.word)
 	v.positive("celery.drain", c.Celery.Drain)
 	v.positive("celery.start", c.Celery.Start)
 }
@@ -148,6 +152,11 @@ func (v *validator) thresholds(c *Config) {
 	v.between("thresholds.disk_reserve", int(t.DiskReserve), 0, 1<<62)
 	v.positive("thresholds.backup_age", t.BackupAge)
 	v.positive("thresholds.longest_task", t.LongestTask)
+	v.fraction("thresholds.price_jump", t.PriceJump)
+	v.fraction("thresholds.price_correction", t.PriceCorrection)
+	if t.PriceCorrection > t.PriceJump {
+		v.fault("thresholds.price_correction", "%g is more than thresholds.price_jump, %g; a correction is the smaller change", t.PriceCorrection, t.PriceJump)
+	}
 	v.positive("timeouts.connect", c.Timeouts.Connect)
 	v.positive("timeouts.check", c.Timeouts.Check)
 	v.positive("timeouts.verify", c.Timeouts.Verify)

@@ -89,6 +89,13 @@ func (v *validator) between(key string, n, low, high int) {
 	}
 }
 
+// fraction is a share of something that is neither none nor all of it.
+func (v *validator) fraction(key string, n float64) {
+	if n <= 0 || n >= 1 {
+		v.fault(key, "is %g; write a fraction above 0 and below 1, like 0.25", n)
+	}
+}
+
 func (v *validator) oneOf(key, value string, known ...string) {
 	if !slices.Contains(known, value) {
 		v.fault(key, "is %q; write %s", value, strings.Join(known, " or "))

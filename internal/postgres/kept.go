@@ -23,8 +23,20 @@ type KeptDatabase struct {
 	When      time.Time `json:"when,omitzero"`      // that it was replaced, was complete, or began to be restored; zero: not said
 	Operation string    `json:"operation,omitempty"`
 	Reason    string    `json:"reason"`
-	Bytes     int64     `json:"bytes"`  // 0 where this role may not look
-	InUse     bool      `json:"in_use"` // a session is open in it
+	Bytes     int64     `json:"bytes"`          // 0 where this role may not look
+	InUse     bool      `json:"in_use"`         // a session is open in it
+	Dump      string    `json:"dump,omitempty"` // the beginning of the sha256 of the dump that a side database was made of; empty: not completely, or it is not said
+}
+
+// Holds reports whether this is a side database that was completely restored
+// from the dump. Whether rows were written to it since is not known here.
+func (k KeptDatabase) Holds(i DumpInfo) bool {
+	return k.Side && k.Dump != "" && strings.HasPrefix(i.SHA256, k.Dump)
+}
+
+// completeText is what a complete side database says of itself.
+func completeText(i DumpInfo, operation string) string {
+	return fmt.Sprintf("complete since %s, of %s (sha256 %s), by %s", time.Now().UTC().Format(time.RFC3339), i.File, i.SHA256[:min(16, len(i.SHA256))], operation)
 }
 
 const keptSQL = `SELECT d.datname, c.text, coalesce(CASE WHEN has_database_privilege(d.oid, 'CONNECT') THEN pg_database_size(d.oid) END, 0),
@@ -49,7 +61,7 @@ func Kept(ctx context.Context, conn Querier) ([]KeptDatabase, error) {
 
 var (
 	keptForm     = regexp.MustCompile(`^replaced (\S+) by (\S+): `)
-	completeForm = regexp.MustCompile(`^complete since (\S+), of .*, by (\S*)$`)
+	completeForm = regexp.MustCompile(`^complete since (\S+), of \S+ \(sha256 ([0-9a-f]{16})\), by (\S*)$`)
 	startedForm  = regexp.MustCompile(`^being restored since (\S+)$`)
 )
 
@@ -67,7 +79,7 @@ func (k *KeptDatabase) explain(comment string) {
 	} else if m := startedForm.FindStringSubmatch(text); !kept && m != nil {
 		k.When, _ = time.Parse(time.RFC3339, m[1])
 	} else if m := completeForm.FindStringSubmatch(text); !kept && m != nil {
-		k.Complete, k.Operation = true, m[2]
+		k.Complete, k.Dump, k.Operation = true, m[2], m[3]
 		k.When, _ = time.Parse(time.RFC3339, m[1])
 	}
 }

@@ -3,6 +3,7 @@ package postgres
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,7 +59,8 @@ func TestKeptSideDatabases(t *testing.T) {
 		t.Fatal(err)
 	}
 	admin := connect(t, owner("postgres"))
-	if got := keptOf(t, admin, side); len(got) != 1 || !got[0].Side || got[0].Operation != "op-3" || !got[0].Complete || time.Since(got[0].When) > time.Minute || got[0].Bytes < 1<<20 {
+	if got := keptOf(t, admin, side); len(got) != 1 || !got[0].Side || got[0].Operation != "op-3" || !got[0].Complete || time.Since(got[0].When) > time.Minute || got[0].Bytes < 1<<20 ||
+		!got[0].Holds(info) || got[0].Holds(DumpInfo{SHA256: strings.Repeat("0", 64)}) {
 		t.Errorf("one that is complete: %+v", got)
 	}
 	if err := DropSide(t.Context(), host.Local{}, owner(side), "test"); err != nil {

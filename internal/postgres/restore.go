@@ -75,7 +75,7 @@ func Restore(ctx context.Context, h host.Host, o RestoreOptions) (err error) {
 	if err := finishSide(ctx, h, o, side); err != nil {
 		return err
 	}
-	_, err = admin.Exec(ctx, "COMMENT ON DATABASE "+quote(o.Side)+" IS "+literal(fmt.Sprintf("%scomplete since %s, of %s, by %s", sideMark, time.Now().UTC().Format(time.RFC3339), o.Info.File, o.Operation)))
+	_, err = admin.Exec(ctx, "COMMENT ON DATABASE "+quote(o.Side)+" IS "+literal(sideMark+completeText(o.Info, o.Operation)))
 	return err
 }
 

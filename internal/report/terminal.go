@@ -88,3 +88,6 @@ func clean(s string) string {
 		return r
 	}, s)
 }
+
+// Alarm is s in red where w is a terminal with colours, and s elsewhere.
+func Alarm(w io.Writer, s string) string { return look(w).paint(red, s) }
