@@ -70,8 +70,15 @@ func (t *Target) PlanRollback(ctx context.Context, o Options, count bool) (*Roll
 	if p.Backup, err = t.backupFor(ctx, p.To, o.Backup); err != nil {
 		return nil, err
 	}
-	if err := t.chooseWay(ctx, p, o.Path); err != nil {
+	among := ways
+	if o.Path != "" {
+		among = []Way{o.Path}
+	}
+	if err := t.chooseWay(ctx, p, among); err != nil {
 		return nil, err
+	}
+	if p.Way == "" {
+		return nil, fmt.Errorf("%w: there is no such way to release %s that loses nothing: %s", step.ErrFault, p.To.ID, strings.Join(p.Reasons, "; "))
 	}
 	p.Expected = t.expectRollback(ctx, p)
 	if count && p.Backup != nil {

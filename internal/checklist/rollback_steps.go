@@ -56,6 +56,14 @@ type rollbackFacts struct {
 	Backup     string              `json:"backup,omitempty"` // that is restored, or compared with
 }
 
+func factsOf(p *RollbackPlan) rollbackFacts {
+	f := rollbackFacts{Way: p.Way, Head: p.Head, Reasons: p.Reasons, Knows: p.Knows, Migrations: p.Migrations, Beside: p.Beside}
+	if p.Backup != nil {
+		f.Backup = p.Backup.ID
+	}
+	return f
+}
+
 func rollbackOf(op *step.Operation) (f rollbackFacts, err error) {
 	ok, err := op.Fact(factRollback, &f)
 	if err == nil && !ok {
@@ -79,10 +87,7 @@ func (s chooseStep) Run(ctx context.Context, r *step.Run) error {
 	if err != nil {
 		return err
 	}
-	f := rollbackFacts{Way: p.Way, Head: p.Head, Reasons: p.Reasons, Knows: p.Knows, Migrations: p.Migrations, Beside: p.Beside}
-	if p.Backup != nil {
-		f.Backup = p.Backup.ID
-	}
+	f := factsOf(p)
 	if err := t.notePrevious(ctx, r); err != nil {
 		return err
 	}

@@ -18,25 +18,21 @@ import (
 
 func (t *Target) dumpOf(m *Manifest) string { return path.Join(t.backupDir(m.ID), dumpFile) }
 
-// chooseWay takes the first way that loses nothing, or the one that was asked
-// for where it is possible.
-func (t *Target) chooseWay(ctx context.Context, p *RollbackPlan, wanted Way) error {
-	for _, way := range ways {
+// chooseWay takes the first of some ways that loses nothing; none where each
+// has a reason against it.
+func (t *Target) chooseWay(ctx context.Context, p *RollbackPlan, among []Way) error {
+	for _, way := range among {
 		why, err := t.against(ctx, p, way)
 		if err != nil {
 			return err
 		}
-		switch {
-		case why == "" && (wanted == "" || wanted == way):
+		if why == "" {
 			p.Way = way
 			return nil
-		case why != "" && wanted == way:
-			return fmt.Errorf("%w: -path=%s to release %s is not possible: %s", step.ErrFault, way, p.To.ID, why)
-		case why != "":
-			p.Reasons = append(p.Reasons, fmt.Sprintf("%s: %s", way, why))
 		}
+		p.Reasons = append(p.Reasons, fmt.Sprintf("%s: %s", way, why))
 	}
-	return fmt.Errorf("%w: there is no way to release %s that loses nothing: %s", step.ErrFault, p.To.ID, strings.Join(p.Reasons, "; "))
+	return nil
 }
 
 // against says why a way is not possible; empty where it is.
