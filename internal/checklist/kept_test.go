@@ -49,7 +49,7 @@ func TestCleanDropsKeptDatabases(t *testing.T) {
 	target.Config.Retention.Kept = 48 * time.Hour
 	var shown strings.Builder
 	target.Observer = report.NewPrinter(&shown)
-	const kept, side = "etf-deploy kept database: replaced %s by op-1: a test", "etf-deploy side database: complete since %s, of database.dump, by op-1"
+	const kept, side = "etf-deploy kept database: replaced %s by op-1: a test", "etf-deploy side database: complete since %s, of database.dump (sha256 0123456789abcdef), by op-1"
 	old, fresh := time.Now().Add(-72*time.Hour).Format(time.RFC3339), time.Now().Add(-time.Hour).Format(time.RFC3339)
 	for name, comment := range map[string]string{
 		"goldfinch_kept_old":           fmt.Sprintf(kept, old),
