@@ -27,16 +27,15 @@ type judged struct {
 	t testing.TB
 }
 
-// newJudged makes a database in the form of a release.
-func newJudged(t testing.TB, name, form string) *judged {
+// open connects to a database that is made as a copy of another one.
+func open(t testing.TB, name, template string) *judged {
 	t.Helper()
 	admin, err := pgx.Connect(t.Context(), server.URL("postgres"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer admin.Close(context.WithoutCancel(t.Context()))
-	name = "judge_" + name
-	if _, err := admin.Exec(t.Context(), "CREATE DATABASE "+name); err != nil {
+	if _, err := admin.Exec(t.Context(), "CREATE DATABASE "+name+" TEMPLATE "+template); err != nil {
 		t.Fatal(err)
 	}
 	conn, err := pgx.Connect(t.Context(), server.URL(name))
@@ -44,11 +43,17 @@ func newJudged(t testing.TB, name, form string) *judged {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close(context.WithoutCancel(t.Context())) })
+	return &judged{conn, t}
+}
+
+// newJudged makes a database in the form of a release.
+func newJudged(t testing.TB, name, form string) *judged {
+	t.Helper()
+	d := open(t, "judge_"+name, "template1")
 	base, err := os.ReadFile("../sandbox/etfservice/releases/1.0/src/backend/alembic/sql/0001_base.sql")
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &judged{conn, t}
 	d.exec(string(base))
 	d.exec(released[form])
 	d.exec(`CREATE SCHEMA etf_ops; CREATE TABLE etf_ops.work_rows (n bigint PRIMARY KEY, tbl text NOT NULL, key jsonb NOT NULL, kind text NOT NULL,
