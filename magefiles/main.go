@@ -90,29 +90,35 @@ func operate(ctx context.Context, kind string, o checklist.Options, yes *bool, w
 
 // operateThen is operate for what reports what it found, once it has succeeded.
 func operateThen(ctx context.Context, kind string, o checklist.Options, yes *bool, wait *time.Duration, report func(*checklist.Target, *step.Operation) error) error {
-	o.Wait = value(wait)
 	return on(ctx, func(ctx context.Context, t *checklist.Target) error {
-		if err := confirm(ctx, t, kind, yes); err != nil {
-			return err
-		}
-		op, err := t.Operate(ctx, kind, o)
-		if errors.Is(err, checklist.ErrInterruptedBefore) && !set(yes) {
-			op, err = overInterrupted(ctx, t, kind, o, err)
-		}
-		if err == nil {
-			err = tellPipeline(op)
-		}
-		if op != nil && !errors.Is(err, step.ErrNothingToDo) {
-			fmt.Fprintln(os.Stderr)
-			if sumErr := t.Summary(os.Stderr, op); sumErr != nil {
-				err = errors.Join(err, sumErr)
-			}
-		}
+		op, err := perform(ctx, t, kind, o, yes, wait)
 		if err != nil {
 			return err
 		}
 		return report(t, op)
 	})
+}
+
+// perform is operate on a target.
+func perform(ctx context.Context, t *checklist.Target, kind string, o checklist.Options, yes *bool, wait *time.Duration) (*step.Operation, error) {
+	o.Wait = value(wait)
+	if err := confirm(ctx, t, kind, yes); err != nil {
+		return nil, err
+	}
+	op, err := t.Operate(ctx, kind, o)
+	if errors.Is(err, checklist.ErrInterruptedBefore) && !set(yes) {
+		op, err = overInterrupted(ctx, t, kind, o, err)
+	}
+	if err == nil {
+		err = tellPipeline(op)
+	}
+	if op != nil && !errors.Is(err, step.ErrNothingToDo) {
+		fmt.Fprintln(os.Stderr)
+		if sumErr := t.Summary(os.Stderr, op); sumErr != nil {
+			err = errors.Join(err, sumErr)
+		}
+	}
+	return op, err
 }
 
 // overInterrupted asks a person at a terminal which way an interrupted

@@ -95,10 +95,11 @@ func (Backup) Create(ctx context.Context, yes *bool, wait *time.Duration) error 
 // Verify checks a backup again: checksum, table of contents, row counts.
 func (Backup) Verify(ctx context.Context,
 	id *string, // default: the newest
+	restore *bool, // into a scratch database too, whatever backup.verify says
 	json *bool,
 ) error {
 	return on(ctx, func(ctx context.Context, t *checklist.Target) error {
-		return t.WriteVerifiedBackup(ctx, os.Stdout, value(id), set(json))
+		return t.WriteVerifiedBackup(ctx, os.Stdout, value(id), set(restore), set(json))
 	})
 }
 

@@ -75,7 +75,7 @@ func (s backupStep) Probe(ctx context.Context, r *step.Run) (bool, error) {
 	if _, err := s.t.Host.Stat(ctx, s.t.backupDir(id)); err != nil {
 		return false, nil // it has not got its name
 	}
-	if _, err := s.t.VerifyBackup(ctx, id); err != nil {
+	if _, err := s.t.VerifyBackup(ctx, id, BackupCheck{Progress: r.Progress}); err != nil {
 		return false, err
 	}
 	r.Say("%s was complete, proven again", id)

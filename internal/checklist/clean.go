@@ -62,7 +62,8 @@ func (s cleanStep) Run(ctx context.Context, r *step.Run) error {
 			return err
 		}
 	}
-	r.Say("%d releases and %d backups removed", len(expired), len(backups))
+	databases := t.dropSpent(ctx, r)
+	r.Say("%d releases, %d backups and %d kept databases removed", len(expired), len(backups), databases)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package checklist
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -21,7 +22,10 @@ const (
 )
 
 // stopStep is "Stop Services".
-type stopStep struct{ inputs }
+type stopStep struct {
+	inputs
+	byDeadline bool // tasks that do not end within celery.drain are ended
+}
 
 func (stopStep) String() string { return "services:stop" }
 
@@ -73,10 +77,33 @@ func (s stopStep) Run(ctx context.Context, r *step.Run) error {
 	if err := r.Fault(ctx, "during"); err != nil {
 		return err
 	}
+	if s.byDeadline {
+		return s.stopInTime(ctx, r)
+	}
 	if err := s.t.stopWorkers(ctx, r); err != nil {
 		return err
 	}
 	r.Say("workers and scheduler stopped, no task killed")
+	return nil
+}
+
+// stopInTime stops the workers also where they cannot be asked, or do not end
+// their tasks: an incident does not wait for them.
+func (s stopStep) stopInTime(ctx context.Context, r *step.Run) error {
+	err := s.t.stopWorkers(ctx, r)
+	if err == nil {
+		r.Say("workers and scheduler stopped, no task killed")
+		return nil
+	}
+	if ctx.Err() != nil {
+		return err
+	}
+	r.Log("they are stopped all the same: %v", err)
+	sv := s.t.supervisor()
+	if err := errors.Join(sv.StopGroup(ctx, s.t.Config.Services.Beat, true), sv.StopGroup(ctx, s.t.Config.Services.Worker, true)); err != nil {
+		return err
+	}
+	r.Say("workers and scheduler stopped, but not in good order: %s", firstLine(err.Error()))
 	return nil
 }
 

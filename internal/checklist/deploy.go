@@ -15,14 +15,18 @@ import (
 
 // Options of an operation, as the person gave them.
 type Options struct {
-	Ref      string `json:"ref,omitempty"`      // branch, tag or commit; empty: source.ref
-	Force    bool   `json:"force,omitempty"`    // also when the commit is live already
-	Override string `json:"override,omitempty"` // reason for a cut-over outside the maintenance window
-	Reason   string `json:"reason,omitempty"`   // why updates are paused
+	Ref      string        `json:"ref,omitempty"`      // branch, tag or commit; empty: source.ref
+	Force    bool          `json:"force,omitempty"`    // also when the commit is live already
+	Override string        `json:"override,omitempty"` // reason for a cut-over outside the maintenance window
+	Reason   string        `json:"reason,omitempty"`   // why updates are paused
+	Wait     time.Duration `json:"-"`                  // how long to wait for a lease that somebody holds
+	IfNeeded bool          `json:"-"`                  // not where the open operation has done it
 
 	// Of a rollback:
-	To          string `json:"to,omitempty"`           // release; empty: the verified one that was live before
-	Backup      string `json:"backup,omitempty"`       // its id; empty: the one that holds that release's data
+	To          string `json:"to,omitempty"`           // release; empty: the verified one that was live last
+	Path        Way    `json:"path,omitempty"`         // empty: the one that costs least
+	Backup      string `json:"backup,omitempty"`       // empty: the newest that was taken while that release was live
+	Carry       string `json:"carry,omitempty"`        // CarryAll or CarryNone; empty: none
 	KeepRelease bool   `json:"keep_release,omitempty"` // the fault came from elsewhere: the code stays
 	BringBack   bool   `json:"bring_back,omitempty"`   // also rows that were deleted since the backup
 
@@ -30,9 +34,6 @@ type Options struct {
 	Table string `json:"table,omitempty"`
 	Where string `json:"where,omitempty"` // SQL condition
 	CSV   string `json:"csv,omitempty"`   // reviewed file, on the host
-
-	Wait     time.Duration `json:"-"` // how long to wait for a lease that somebody holds
-	IfNeeded bool          `json:"-"` // not where the open operation has done it
 }
 
 // The plan's sections, each a list that reads like it.
@@ -78,7 +79,7 @@ func (t *Target) deploy(o Options) Agenda {
 // cutOver is section 3, Deployment Steps, from the stop on.
 func (t *Target) cutOver(in inputs) []step.Step {
 	return []step.Step{
-		stopStep{in},
+		stopStep{inputs: in},
 		backupStep{in},
 		cacheStep{in},
 		migrateStep{in},
@@ -104,6 +105,8 @@ func (t *Target) agenda(kind string, o Options) (Agenda, error) {
 		return t.deploy(o), nil
 	case stagesKind:
 		return t.staged(o), nil
+	case rollbackKind:
+		return t.immediate(o), nil
 	case "services:start":
 		// The person wanted it started: what runs by then stays running.
 		return Agenda{Steps: t.stageSteps(kind, o), Keep: true}, nil

@@ -3,14 +3,12 @@ package checklist
 import (
 	"context"
 	"fmt"
-	"slices"
 
-	"github.com/goldfinch-etf/etf-deploy/internal/release"
 	"github.com/goldfinch-etf/etf-deploy/internal/step"
 )
 
-// gradualChoose finds the release to go to and the backup, before anything is
-// touched.
+// gradualChoose finds the release to go to, the way of its code and the backup,
+// before anything is touched.
 type gradualChoose struct {
 	inputs
 	o Options
@@ -19,49 +17,63 @@ type gradualChoose struct {
 func (gradualChoose) String() string { return "rollback:choose" }
 
 func (s gradualChoose) Run(ctx context.Context, r *step.Run) error {
-	rel, m, err := s.t.chooseRollback(ctx, s.o)
+	t := s.t
+	p, err := t.planGradual(ctx, s.o)
 	if err != nil {
 		return err
 	}
-	if err := s.t.notePrevious(ctx, r); err != nil {
+	f := factsOf(p)
+	if err := t.notePrevious(ctx, r); err != nil {
 		return err
 	}
 	if err := r.Fault(ctx, "during"); err != nil {
 		return err
 	}
-	if err := r.Note(ctx, factBackupChosen, m.ID); err != nil {
+	if err := r.Note(ctx, factBackupChosen, f.Backup); err != nil {
 		return err
 	}
-	r.Say("release %s “%s”, rows from backup %s", rel.ID, rel.Subject, m.ID)
-	return r.Note(ctx, factRelease, rel)
+	if err := r.Note(ctx, factRollback, f); err != nil {
+		return err
+	}
+	r.Say("release %s “%s”, rows from backup %s", p.To.ID, p.To.Subject, f.Backup)
+	return r.Note(ctx, factRelease, p.To)
 }
 
-// chooseRollback takes the release and the backup that were asked for, or the
-// verified release that was live before, and the backup that was taken then.
-func (t *Target) chooseRollback(ctx context.Context, o Options) (release.Release, *Manifest, error) {
-	live, err := t.Releases.Current(ctx)
-	if err != nil {
-		return release.Release{}, nil, err
-	}
-	if live == nil {
-		return release.Release{}, nil, fmt.Errorf("%w: no release is live", step.ErrFault)
-	}
-	all, err := t.Releases.All(ctx)
-	if err != nil {
-		return release.Release{}, nil, err
-	}
-	var to *release.Release
-	if o.KeepRelease {
-		to = live
-	}
-	for _, r := range slices.Backward(all) {
-		if o.To == r.ID || o.To == "" && to == nil && r.State == release.Verified && r.ID != live.ID && r.Activated.Before(*live.Activated) {
-			to = &r
+// planGradual is PlanRollback for a rollback that leaves the database where it
+// is: without a way for the code it repairs the rows all the same.
+func (t *Target) planGradual(ctx context.Context, o Options) (*RollbackPlan, error) {
+	p := &RollbackPlan{Version: formatVersion}
+	if err := t.chooseRelease(ctx, p, o.To); err != nil {
+		if !o.KeepRelease || p.Live.ID == "" {
+			return nil, err
 		}
 	}
-	if to == nil {
-		return release.Release{}, nil, fmt.Errorf("%w: there is no verified release to go back to: -keep-release repairs the rows and leaves the code", step.ErrFault)
+	if o.KeepRelease {
+		p.To = p.Live
 	}
-	m, err := t.backupToCompare(ctx, o.Backup)
-	return *to, m, err
+	var err error
+	if p.Head, err = t.databaseHead(ctx); err != nil {
+		return nil, err
+	}
+	if p.Backup, err = t.backupToRepairFrom(ctx, p, o); err != nil {
+		return nil, err
+	}
+	if o.KeepRelease {
+		return p, nil
+	}
+	return p, t.chooseWay(ctx, p, []Way{WayCode, WayDowngrade})
+}
+
+// backupToRepairFrom is the one that was asked for; or the newest that was
+// taken while the release to go to was live; or, where the code stays, the
+// newest of all.
+func (t *Target) backupToRepairFrom(ctx context.Context, p *RollbackPlan, o Options) (*Manifest, error) {
+	if o.Backup == "" && o.KeepRelease {
+		return t.backupToCompare(ctx, "")
+	}
+	m, err := t.backupFor(ctx, p.To, o.Backup)
+	if err == nil && m == nil {
+		err = fmt.Errorf("%w: there is no proven backup that was taken while release %s was live: `backup:list` shows those there are, -backup chooses one", step.ErrFault, p.To.ID)
+	}
+	return m, err
 }

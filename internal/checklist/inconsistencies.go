@@ -160,7 +160,7 @@ func (t *Target) compareWith(ctx context.Context, m *Manifest) (o rowdiff.Option
 	o = rowdiff.Options{Host: t.Host, Live: u, Backup: rowdiff.Backup{
 		ID: m.ID, Info: m.Database, File: path.Join(t.backupDir(m.ID), dumpFile), BinDir: t.Config.Database.Tools,
 	}}
-	kept, err := t.KeptDatabases(ctx)
+	kept, err := t.listKept(ctx)
 	if err != nil {
 		return o, "", err
 	}

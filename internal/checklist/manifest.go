@@ -9,12 +9,9 @@ import (
 	"path"
 	"regexp"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/goldfinch-etf/etf-deploy/internal/config"
 	"github.com/goldfinch-etf/etf-deploy/internal/postgres"
-	"github.com/goldfinch-etf/etf-deploy/internal/step"
 )
 
 // ManifestVersion is the format of the manifests that this program writes.
@@ -98,6 +95,9 @@ func (t *Target) Backups(ctx context.Context) ([]*Manifest, error) {
 			continue
 		}
 		m, err := t.Manifest(ctx, name)
+		if errors.Is(err, ErrUsage) { // nobody asked for this one
+			err = fmt.Errorf("%s has no manifest.json: it does not count as a backup; look at its dump by hand, or remove the folder", t.backupDir(name))
+		}
 		if err != nil {
 			faults = append(faults, err)
 			continue
@@ -105,74 +105,4 @@ func (t *Target) Backups(ctx context.Context) ([]*Manifest, error) {
 		all = append(all, m)
 	}
 	return all, errors.Join(faults...)
-}
-
-// VerifyBackup checks a backup again, the newest when id is empty, and records
-// that it was found good.
-func (t *Target) VerifyBackup(ctx context.Context, id string) (*Manifest, error) {
-	if id == "" {
-		all, err := t.Backups(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if len(all) == 0 {
-			return nil, fmt.Errorf("%w: there is no backup yet: backup:create makes one", step.ErrFault)
-		}
-		id = all[0].ID
-	}
-	m, err := t.Manifest(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	dir := t.backupDir(id)
-	if err := postgres.VerifyDump(ctx, t.Host, path.Join(dir, dumpFile), m.Database, postgres.VerifyOptions{BinDir: t.Config.Database.Tools}); err != nil {
-		var mismatch *postgres.MismatchError
-		if errors.As(err, &mismatch) {
-			_, writeErr := t.writeProof(ctx, id, Proof{}) // it counts as good no more
-			err = errors.Join(err, writeErr)
-		}
-		return nil, fmt.Errorf("%w: backup %s: %w", step.ErrFault, id, err)
-	}
-	env, err := t.Host.ReadFile(ctx, path.Join(dir, m.Env.File))
-	if err != nil || len(env) != m.Env.Bytes {
-		return nil, fmt.Errorf("%w: backup %s: its copy of .env has %d bytes, %d were written (%v)", step.ErrFault, id, len(env), m.Env.Bytes, err)
-	}
-	now := t.Now().UTC()
-	proof := Proof{Contents: &now, Restored: m.Proof.Restored}
-	if t.Config.Backup.Verify == config.VerifyRestore {
-		if err := t.proveByRestoring(ctx, m); err != nil {
-			return nil, err
-		}
-		restored := t.Now().UTC()
-		proof.Restored = &restored
-	}
-	return t.writeProof(ctx, id, proof)
-}
-
-// writeProof changes that alone in the manifest as it is now: it took a while.
-func (t *Target) writeProof(ctx context.Context, id string, proof Proof) (*Manifest, error) {
-	m, err := t.Manifest(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	m.Proof = proof
-	return m, t.writeManifest(ctx, t.backupDir(id), m)
-}
-
-// proveByRestoring restores a backup into a scratch database, whose rows and
-// Alembic heads are held against the manifest, and drops that again.
-func (t *Target) proveByRestoring(ctx context.Context, m *Manifest) error {
-	u, err := t.databaseURL()
-	if err != nil {
-		return err
-	}
-	scratch := u.Database + "_proof_" + strings.ToLower(strings.ReplaceAll(m.ID, "-", "_"))
-	t.Observer.Log("backup:verify", "restoring into "+scratch)
-	if err := postgres.Restore(ctx, t.Host, postgres.RestoreOptions{
-		URL: u, ApplicationName: "etf-deploy", File: path.Join(t.backupDir(m.ID), dumpFile), Info: m.Database,
-		Side: scratch, Jobs: t.Config.Database.Jobs, BinDir: t.Config.Database.Tools,
-	}); err != nil {
-		return fmt.Errorf("%w: backup %s: %w", step.ErrFault, m.ID, err)
-	}
-	return postgres.DropSide(ctx, t.Host, u.WithDatabase(scratch), "etf-deploy")
 }

@@ -15,10 +15,12 @@ import (
 )
 
 // An Agenda is what an operation of one kind does: the steps that are taken
-// back together when one of them fails, and those that only record what was
-// achieved, whose failure takes nothing back.
+// back together when one of them fails; those that look at what was achieved,
+// whose failure takes nothing back and needs a person; and those that only
+// record it.
 type Agenda struct {
 	Steps  []step.Step
+	Verify []step.Step
 	Record []step.Step
 	Keep   bool // a failure is left as it is: taking it back is not what was asked for
 
@@ -188,7 +190,22 @@ func (held *heldLease) perform(op *step.Operation, agenda Agenda) error {
 	if err := held.do(op, agenda, agenda.Steps); err != nil {
 		return err
 	}
-	return held.t.record(held.ctx, op, agenda)
+	return held.finish(op, agenda)
+}
+
+// finish looks at what was achieved, and writes its papers.
+func (held *heldLease) finish(op *step.Operation, agenda Agenda) error {
+	ctx := held.ctx
+	err := op.Do(ctx, agenda.Verify)
+	switch {
+	case err == nil:
+		return held.t.record(ctx, op, agenda)
+	case ctx.Err() != nil || errors.Is(err, lease.ErrLost):
+		return errors.Join(err, context.Cause(ctx)) // `resume` goes on with it
+	}
+	err = fmt.Errorf("%w: it stays on the release that it went to: %w", step.ErrNeedsPerson, err)
+	papers := op.Do(context.WithoutCancel(ctx), agenda.Record)
+	return errors.Join(err, papers, op.End(ctx, journal.Left, err.Error()))
 }
 
 // do runs steps of an agenda. When one fails all of the agenda is taken back:

@@ -113,6 +113,11 @@ func (s unpauseStep) Run(ctx context.Context, r *step.Run) error {
 	if err != nil {
 		return err
 	}
+	if why == "" {
+		if _, err := r.Operation.Fact(factCodeStays, &why); err != nil {
+			return err
+		}
+	}
 	if why != "" && !s.force {
 		return fmt.Errorf("%w: updates stay paused: %s; -force resumes them all the same", step.ErrFault, why)
 	}

@@ -70,6 +70,16 @@ func overtakes(log journal.Log) bool {
 	return false
 }
 
+// Interrupted reports whether an operation is unfinished on a service that it
+// had begun to change: no other begins over it.
+func (t *Target) Interrupted(ctx context.Context) (bool, error) {
+	open, err := t.unfinished(ctx)
+	return slices.ContainsFunc(open, func(log journal.Log) bool {
+		agenda, err := t.agendaOf(log)
+		return err != nil || serviceTouched(log, agenda) && !achieved(log, agenda)
+	}), err
+}
+
 // wholeDeployment reports whether an operation has brought the service to one
 // verified release.
 func wholeDeployment(log journal.Log) bool {
@@ -137,7 +147,7 @@ func stepsLeft(log journal.Log, agenda Agenda) []string {
 		}
 		return left
 	}
-	for _, s := range step.Flat(slices.Concat(agenda.Steps, agenda.Record)) {
+	for _, s := range step.Flat(slices.Concat(agenda.Steps, agenda.Verify, agenda.Record)) {
 		if state, _ := log.Step(s.String()); state.Type != journal.Done && state.Type != journal.Skipped {
 			left = append(left, s.String())
 		}
@@ -252,9 +262,9 @@ func (held *heldLease) goOn(ctx context.Context, log journal.Log, agenda Agenda,
 	switch {
 	case achieved(log, agenda):
 		if undo && touched {
-			t.Observer.Log("resume", "everything was done, and stays: only its papers were missing")
+			t.Observer.Log("resume", "everything was done, and stays: only the look at it and its papers were missing")
 		}
-		return op, t.record(ctx, op, agenda)
+		return op, held.finish(op, agenda)
 	case !undo && !goesBack(log, agenda):
 		if err := t.sameInputs(ctx, op, agenda); err != nil {
 			held.asItWas()

@@ -7,9 +7,9 @@ import (
 	"github.com/goldfinch-etf/etf-deploy/internal/release"
 )
 
-// retained are the releases and backups that unfinished operations need: those
-// to go on to and back to, whatever retention says.
-type retained struct{ Releases, Backups []string }
+// retained are the releases, backups and databases that unfinished operations
+// need: those to go on to and back to, whatever retention says.
+type retained struct{ Releases, Backups, Databases []string }
 
 // neededBy reads that from the journals of unfinished operations, the present
 // one among them. What cannot be read is an error: then nothing is removed.
@@ -18,16 +18,26 @@ func neededBy(logs []journal.Log) (retained, error) {
 	for _, log := range logs {
 		var toCome release.Release
 		var before, built, backup, chosen string
-		for key, v := range map[string]any{factRelease: &toCome, factPrevious: &before, factBuilt: &built, factBackup: &backup, factBackupChosen: &chosen} {
+		var restore restoreNames
+		for key, v := range map[string]any{
+			factRelease: &toCome, factPrevious: &before, factBuilt: &built, factBackup: &backup, factBackupChosen: &chosen, factRestore: &restore,
+		} {
 			if _, err := log.Fact(key, v); err != nil {
 				return n, err
 			}
 		}
-		n.Releases = append(n.Releases, toCome.ID, before, built)
+		var back rollbackFacts
+		if _, err := log.Fact(factRollback, &back); err != nil {
+			return n, err
+		}
+		n.Releases = append(n.Releases, toCome.ID, before, built, back.Knows)
 		n.Backups = append(n.Backups, backup, chosen)
+		n.Databases = append(n.Databases, restore.Side, restore.Kept)
 	}
 	blank := func(id string) bool { return id == "" }
-	n.Releases, n.Backups = slices.DeleteFunc(n.Releases, blank), slices.DeleteFunc(n.Backups, blank)
+	for _, ids := range []*[]string{&n.Releases, &n.Backups, &n.Databases} {
+		*ids = slices.DeleteFunc(*ids, blank)
+	}
 	return n, nil
 }
 

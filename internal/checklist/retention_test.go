@@ -58,14 +58,14 @@ func TestNeededByUnfinishedOperations(t *testing.T) {
 		must(t, err)
 		return journal.Record{Type: journal.Note, Key: key, Value: b}
 	}
-	target.journaled(t, operation, "deploy", gone(t), note(factPrevious, olderID), note(factBuilt, "built"), note(factRelease, release.Release{ID: liveID}), note(factBackup, "b-1"))
+	target.journaled(t, operation, "deploy", gone(t), note(factPrevious, olderID), note(factBuilt, "built"), note(factRelease, release.Release{ID: liveID}), note(factBackup, "b-1"), note(factRestore, restoreNames{Side: "goldfinch_side_1", Kept: "goldfinch_kept_1"}))
 	target.journaled(t, "20261123T130000Z-deploy-bbbbbb", "deploy", gone(t), note(factPrevious, ""))
 	logs, err := journal.Newest(t.Context(), target.Host, target.journalDir(), nil)
 	must(t, err)
 	got, err := neededBy(logs)
 	must(t, err)
 	slices.Sort(got.Releases)
-	if diff := cmp.Diff(retained{Releases: []string{olderID, liveID, "built"}, Backups: []string{"b-1"}}, got); diff != "" {
+	if diff := cmp.Diff(retained{Releases: []string{olderID, liveID, "built"}, Backups: []string{"b-1"}, Databases: []string{"goldfinch_side_1", "goldfinch_kept_1"}}, got); diff != "" {
 		t.Error(diff)
 	}
 	target.journaled(t, "20261123T140000Z-deploy-cccccc", "deploy", gone(t), note(factBackup, 7))

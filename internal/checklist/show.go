@@ -135,34 +135,32 @@ func (t *Target) WriteBackups(ctx context.Context, w io.Writer, asJSON bool) err
 	table := report.NewTable("backup", "age", "size", "rows", "Alembic head", "proven", "purpose")
 	for _, m := range all {
 		table.Row(m.ID, report.Duration(t.Now().Sub(m.Created)), report.Bytes(m.Database.Size), report.Count(m.Database.Total()),
-			join(m.Database.AlembicHeads), proof(m.Proof), m.Purpose)
+			join(m.Database.AlembicHeads), proofText(m.Proof), m.Purpose)
 	}
 	if writeErr := table.Write(w); writeErr != nil {
 		return errors.Join(writeErr, err)
 	}
 	if len(kept) > 0 {
 		fmt.Fprintln(w)
-		err = errors.Join(err, keptTable(kept).Write(w))
+		err = errors.Join(err, keptTable(kept, t.Now()).Write(w))
 	}
 	return err
 }
 
-func proof(p Proof) string {
-	switch {
-	case p.Restored != nil:
-		return "restored " + p.Restored.Format(time.RFC3339)
-	case p.Contents != nil:
-		return "contents " + p.Contents.Format(time.RFC3339)
-	}
-	return "no"
-}
-
-// WriteVerifiedBackup checks a backup again and prints what it holds.
-func (t *Target) WriteVerifiedBackup(ctx context.Context, w io.Writer, id string, asJSON bool) error {
-	m, err := t.VerifyBackup(ctx, id)
+// WriteVerifiedBackup checks a backup again, with restore into a scratch
+// database too, and prints what it holds.
+func (t *Target) WriteVerifiedBackup(ctx context.Context, w io.Writer, id string, restore, asJSON bool) error {
+	const name = "backup:verify"
+	began := time.Now()
+	t.Observer.Started(name)
+	m, err := t.VerifyBackup(ctx, id, BackupCheck{Restore: restore, Progress: func(done, total int64, text string) {
+		t.Observer.Progress(name, done, total, text)
+	}})
 	if err != nil {
+		t.Observer.Finished(name, report.Failed, time.Since(began), firstLine(err.Error()))
 		return err
 	}
+	t.Observer.Finished(name, report.Done, time.Since(began), "proven: "+proofText(m.Proof))
 	if asJSON {
 		return writeJSON(w, "backup", m)
 	}

@@ -53,7 +53,7 @@ func (t *Target) stageSteps(kind string, o Options) []step.Step {
 	case "release:activate":
 		return []step.Step{selectStep{in, o.Ref}, activateStep{in}}
 	case "services:stop":
-		return []step.Step{stopStep{in}}
+		return []step.Step{stopStep{inputs: in}}
 	case "services:start":
 		return []step.Step{startStep{in}}
 	case "backup:create":

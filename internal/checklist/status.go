@@ -11,35 +11,34 @@ import (
 	"github.com/goldfinch-etf/etf-deploy/internal/cache"
 	"github.com/goldfinch-etf/etf-deploy/internal/host"
 	"github.com/goldfinch-etf/etf-deploy/internal/lease"
-	"github.com/goldfinch-etf/etf-deploy/internal/postgres"
 	"github.com/goldfinch-etf/etf-deploy/internal/release"
 )
 
 // Status is what a person who is called at night asks first. What could not be
 // looked at is in Unseen, never left out.
 type Status struct {
-	Version       int                     `json:"version"`
-	Environment   string                  `json:"environment"`
-	At            time.Time               `json:"at"`
-	Live          *release.Release        `json:"live"`
-	Current       string                  `json:"current,omitempty"` // where the link points, also when it is no recorded release
-	Activated     *Activation             `json:"activated,omitempty"`
-	Database      string                  `json:"alembic_head"` // of the database
-	Processes     []ProcessStatus         `json:"processes"`
-	Lease         *lease.Holder           `json:"lease,omitempty"`       // while it is not free
-	LeaseState    lease.State             `json:"lease_state,omitempty"` // empty: not seen
-	Operation     *HistoryEntry           `json:"operation,omitempty"`   // the last one, or one that is not finished
-	Paused        string                  `json:"paused,omitempty"`      // who paused updates, since when and why, in one line
-	Pause         *cache.Pause            `json:"pause,omitempty"`       // the same in its parts
-	Backup        *Manifest               `json:"backup,omitempty"`      // the newest
-	GoodBackup    *Manifest               `json:"good_backup,omitempty"` // the newest whose contents were proven
-	Alerts        []Alert                 `json:"alerts,omitempty"`      // that fire now
-	Kept          []postgres.KeptDatabase `json:"kept,omitempty"`
-	Disagreements []string                `json:"disagreements,omitempty"` // between records, folders and `current`
-	Damaged       []string                `json:"damaged,omitempty"`       // files that cannot be read, with what to do
-	Next          string                  `json:"next"`                    // the one command to run
-	Command       string                  `json:"next_command,omitempty"`  // that alone; empty when there is none to run
-	Unseen        []string                `json:"unseen,omitempty"`
+	Version       int              `json:"version"`
+	Environment   string           `json:"environment"`
+	At            time.Time        `json:"at"`
+	Live          *release.Release `json:"live"`
+	Current       string           `json:"current,omitempty"` // where the link points, also when it is no recorded release
+	Activated     *Activation      `json:"activated,omitempty"`
+	Database      string           `json:"alembic_head"` // of the database
+	Processes     []ProcessStatus  `json:"processes"`
+	Lease         *lease.Holder    `json:"lease,omitempty"`       // while it is not free
+	LeaseState    lease.State      `json:"lease_state,omitempty"` // empty: not seen
+	Operation     *HistoryEntry    `json:"operation,omitempty"`   // the last one, or one that is not finished
+	Paused        string           `json:"paused,omitempty"`      // who paused updates, since when and why, in one line
+	Pause         *cache.Pause     `json:"pause,omitempty"`       // the same in its parts
+	Backup        *Manifest        `json:"backup,omitempty"`      // the newest
+	GoodBackup    *Manifest        `json:"good_backup,omitempty"` // the newest whose contents were proven
+	Alerts        []Alert          `json:"alerts,omitempty"`      // that fire now
+	Kept          []KeptDatabase   `json:"kept,omitempty"`
+	Disagreements []string         `json:"disagreements,omitempty"` // between records, folders and `current`
+	Damaged       []string         `json:"damaged,omitempty"`       // files that cannot be read, with what to do
+	Next          string           `json:"next"`                    // the one command to run
+	Command       string           `json:"next_command,omitempty"`  // that alone; empty when there is none to run
+	Unseen        []string         `json:"unseen,omitempty"`
 
 	blocked []string // those of Disagreements that no operation begins over
 }

@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/goldfinch-etf/etf-deploy/internal/cache"
 	"github.com/goldfinch-etf/etf-deploy/internal/host"
 	"github.com/goldfinch-etf/etf-deploy/internal/journal"
@@ -179,24 +177,14 @@ func TestStatusOfDamagedFiles(t *testing.T) {
 }
 
 func TestStatusAsksTheServers(t *testing.T) {
-	dir := t.TempDir()
-	for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) { // PostgreSQL runs as a user of its own
-		must(t, os.Chmod(d, 0o755))
-	}
-	redis, err := testserver.StartRedis(dir)
+	redis, err := testserver.StartRedis(t.TempDir())
 	must(t, err)
 	defer redis.Stop()
-	server, err := testserver.StartPostgres(dir)
-	must(t, err)
-	defer server.Stop()
-	target := filed(t)
-	target.serversAt("127.0.0.1:1", "/nowhere.sock")
+	target, conn := onPostgres(t)
 	target.Config.Cache.URL = redis.URL(0)
-	target.Config.Database.URL = server.URL("goldfinch")
-	conn, err := pgx.Connect(t.Context(), server.URL("postgres"))
-	must(t, err)
-	defer conn.Close(t.Context())
-	for _, sql := range []string{"CREATE DATABASE goldfinch", "CREATE DATABASE goldfinch_kept", "COMMENT ON DATABASE goldfinch_kept IS 'etf-deploy kept database: replaced 2026-11-23T01:02:03Z by op-7: a test'"} {
+	target.Config.Retention.Kept = 30 * 24 * time.Hour
+	target.Now = func() time.Time { return time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC) }
+	for _, sql := range []string{"CREATE DATABASE goldfinch_kept", "COMMENT ON DATABASE goldfinch_kept IS 'etf-deploy kept database: replaced 2026-11-23T01:02:03Z by op-7: a test'"} {
 		_, err := conn.Exec(t.Context(), sql)
 		must(t, err)
 	}
@@ -210,7 +198,7 @@ func TestStatusAsksTheServers(t *testing.T) {
 		t.Fatalf("got %+v", s)
 	}
 	text := asText(t, s)
-	for _, part := range []string{"PAUSED since ", "by eve@laptop: wrong prices", "1 database, ", "goldfinch_kept; backup:list says why", "0003 in the code, none in the database"} {
+	for _, part := range []string{"PAUSED since ", "by eve@laptop: wrong prices", "1 database, ", "goldfinch_kept (goes after 2026-12-23); backup:list says why", "0003 in the code, none in the database"} {
 		if !strings.Contains(text, part) {
 			t.Errorf("the text does not say %q:\n%s", part, text)
 		}

@@ -74,7 +74,7 @@ func (s *Status) Text(w io.Writer, now time.Time) error {
 		p.alarm("updates", "PAUSED "+s.Paused)
 	}
 	s.backupText(p, now)
-	s.keptText(p)
+	s.keptText(p, now)
 	s.alertText(p, now)
 	table := report.NewTable("process", "state", "pid", "release")
 	for _, ps := range s.Processes {
@@ -161,7 +161,7 @@ func (s *Status) backupText(p pageWriter, now time.Time) {
 	}
 }
 
-func (s *Status) keptText(p pageWriter) {
+func (s *Status) keptText(p pageWriter, now time.Time) {
 	if len(s.Kept) == 0 {
 		return
 	}
@@ -169,11 +169,11 @@ func (s *Status) keptText(p pageWriter) {
 	var names []string
 	for _, k := range s.Kept {
 		total += k.Bytes
-		name := k.Name
+		what := k.fate(now)
 		if k.Side {
-			name += " (side)"
+			what = "side, " + what
 		}
-		names = append(names, name)
+		names = append(names, fmt.Sprintf("%s (%s)", k.Name, what))
 	}
 	p.row("kept", "%s, %s: %s; backup:list says why", plural(len(s.Kept), "database", "databases"), report.Bytes(total), join(names))
 }

@@ -190,10 +190,12 @@ const (
 	VerifyRestore  = "restore"  // and restored into a scratch database
 )
 
-// Retention is how many are kept; what is live or needed to go back always is.
+// Retention is how many are kept, or how long; what is live or needed to go
+// back always is.
 type Retention struct {
-	Releases int `yaml:"releases"`
-	Backups  int `yaml:"backups"`
+	Releases int           `yaml:"releases"`
+	Backups  int           `yaml:"backups"`
+	Kept     time.Duration `yaml:"kept"` // databases that were replaced
 }
 
 // All returns the three contacts with their level, in calling order.
@@ -232,6 +234,6 @@ func defaults() Config {
 		Window:    Window{Maximum: 2 * time.Hour, CutOver: 15 * time.Minute, Enforce: true},
 		Operation: Operation{Expiry: time.Minute, Parked: 2 * time.Hour, Interrupted: InterruptedStop},
 		Backup:    Backup{Verify: VerifyContents},
-		Retention: Retention{Releases: 5, Backups: 10},
+		Retention: Retention{Releases: 5, Backups: 10, Kept: 30 * 24 * time.Hour},
 	}
 }

@@ -232,4 +232,11 @@ func (v *validator) backup(c *Config) {
 	v.each("backup.schedule", times, func(string, string) {})
 	v.between("retention.releases", c.Retention.Releases, 2, 1000)
 	v.between("retention.backups", c.Retention.Backups, 1, 1000)
+	if c.Retention.Kept < minimumKept {
+		v.fault("retention.kept", "%s is too short to miss something in a replaced database; write %s or more", c.Retention.Kept, minimumKept)
+	}
 }
+
+// minimumKept is how long a replaced database stays at least: a day, so that
+// whoever comes to work after an incident at night finds it.
+const minimumKept = 24 * time.Hour

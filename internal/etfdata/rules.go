@@ -41,8 +41,11 @@ func always(where string) func(*schema, Options) string {
 }
 
 // prices is every stored price with its ETF, if that exists.
-func prices(s *schema) view {
-	v := view{from: "etf_prices p", row: "p.*", order: "p.id", looks: "etf_prices",
+func prices(s *schema) view { return pricesIn(s, "etf_prices") }
+
+// pricesIn is that view of another table with the columns of etf_prices.
+func pricesIn(s *schema, table string) view {
+	v := view{from: table + " p", row: "p.*", order: "p.id", looks: "etf_prices",
 		key: "format('%s %s #%s', p.etf_id, p.date, p.id)"}
 	if s.has("etfs.id") {
 		v.from += " LEFT JOIN etfs e ON e.id = p.etf_id"

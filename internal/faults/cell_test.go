@@ -41,6 +41,7 @@ func whole(t *testing.T, r *rig) {
 		}
 	}
 	results.write(t, os.Getenv(outVariable))
+	r.backMatrix(t, only)
 }
 
 // A result is what came of a cell.

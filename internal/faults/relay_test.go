@@ -35,11 +35,11 @@ func part(t *testing.T, r *rig) {
 		results.addServer(r.runServer(t, f))
 	}
 	results.write(t, os.Getenv(outVariable))
+	r.backPart(t)
 }
 
 // relay takes one deployment to its end although it is killed at each of its
-// steps: each resume goes on to the next one. Where steps run side by side
-// those that were under way count.
+// steps: each resume goes on to the next one.
 func (r *rig) relay(t *testing.T, results *results, f fault) {
 	var legs []result
 	ok := r.cell(t, "killed at every step", func(t *testing.T) {
@@ -48,25 +48,7 @@ func (r *rig) relay(t *testing.T, results *results, f fault) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		left, args := slices.Clone(steps), []string{"deploy", "-ref=" + target}
-		for len(left) > 0 {
-			began := time.Now()
-			run := r.call(t, stack.Faults(points(f, left)), args...)
-			want(t, run, "the leg to "+left[0], -1)
-			r.tellsInterrupted(t)
-			open := r.openSteps(t)
-			hit := slices.DeleteFunc(slices.Clone(left), func(s string) bool { return !slices.Contains(open, s) })
-			if len(hit) == 0 {
-				t.Fatalf("it was killed before it came to %s", left[0])
-			}
-			for _, step := range hit {
-				legs = append(legs, result{cell{step, f, forward}, true, time.Since(began)})
-				fmt.Println(legs[len(legs)-1])
-			}
-			left = slices.DeleteFunc(left, func(s string) bool { return slices.Contains(hit, s) })
-			args = forward.args()
-		}
-		want(t, r.call(t, nil, args...), "the last leg", 0)
+		legs = r.legs(t, f, steps, "deploy", "-ref="+target)
 		r.nowLive(target)
 		r.whole(t, r.live)
 	})
@@ -74,6 +56,33 @@ func (r *rig) relay(t *testing.T, results *results, f fault) {
 		leg.ok = ok
 		results.add(leg)
 	}
+}
+
+// legs calls the program, and resumes what it has begun as often as it is
+// killed, until each of the steps was hit. Where steps run side by side those
+// that were under way count.
+func (r *rig) legs(t *testing.T, f fault, steps []string, args ...string) (legs []result) {
+	t.Helper()
+	left := slices.Clone(steps)
+	for len(left) > 0 {
+		began := time.Now()
+		run := r.call(t, stack.Faults(points(f, left)), args...)
+		want(t, run, "the leg to "+left[0], -1)
+		r.tellsInterrupted(t)
+		open := r.openSteps(t)
+		hit := slices.DeleteFunc(slices.Clone(left), func(s string) bool { return !slices.Contains(open, s) })
+		if len(hit) == 0 {
+			t.Fatalf("it was killed before it came to %s", left[0])
+		}
+		for _, step := range hit {
+			legs = append(legs, result{cell{step, f, forward}, true, time.Since(began)})
+			fmt.Println(legs[len(legs)-1])
+		}
+		left = slices.DeleteFunc(left, func(s string) bool { return slices.Contains(hit, s) })
+		args = forward.args()
+	}
+	want(t, r.call(t, nil, args...), "the last leg", 0)
+	return legs
 }
 
 func points(f fault, steps []string) string {

@@ -20,6 +20,7 @@ const (
 	stops  flavour = "stops"  // not declared: the API is stopped for it
 	data   flavour = "data"   // changes rows as well: taken back by a restore
 	slow   flavour = "slow"   // as data, and takes three seconds
+	code   flavour = "code"   // there is none
 )
 
 // releases are generated commits in the sandbox's origin, each with a
@@ -127,11 +128,16 @@ func (l *releases) commit(ctx context.Context, f flavour) (string, error) {
 	if _, err := git(ctx, l.tree, "reset", "--quiet", "--hard", l.live); err != nil {
 		return "", err
 	}
-	for file, edit := range map[string]func(string) string{
-		"app/models/etf.py": func(s string) string { return s + "    " + column + ": Mapped[str | None]\n" },
-		"app/__init__.py":   func(s string) string { return strings.Replace(s, `"1.2`, fmt.Sprintf(`"1.2.%d`, l.count), 1) },
-		"alembic/versions/" + revision + "_" + column + ".py": func(string) string { return migration(f, revision, l.head, column) },
-	} {
+	edits := map[string]func(string) string{
+		"app/__init__.py": func(s string) string { return strings.Replace(s, `"1.2`, fmt.Sprintf(`"1.2.%d`, l.count), 1) },
+	}
+	if f == code {
+		revision = l.head
+	} else {
+		edits["app/models/etf.py"] = func(s string) string { return s + "    " + column + ": Mapped[str | None]\n" }
+		edits["alembic/versions/"+revision+"_"+column+".py"] = func(string) string { return migration(f, revision, l.head, column) }
+	}
+	for file, edit := range edits {
 		old, _ := os.ReadFile(l.path(file))
 		if err := os.WriteFile(l.path(file), []byte(edit(string(old))), 0o644); err != nil {
 			return "", err

@@ -23,6 +23,7 @@ type rig struct {
 	releases *releases
 	writer   *writer
 	live     string // the commit that should be live
+	from     string // the commit that a rollback goes back to
 
 	mu    sync.Mutex
 	trace []string // what the program printed in this cell
@@ -53,7 +54,7 @@ func (r *rig) up(ctx context.Context) (err error) {
 		return fmt.Errorf("the first deployment: %w", err)
 	}
 	r.releases.isLive(first)
-	r.live = first
+	r.live, r.from = first, ""
 	r.writer = startWriter(r.Stack)
 	return nil
 }
@@ -182,7 +183,7 @@ func (r *rig) mend() error {
 		return errors.New("a forced deployment fails:\n" + run.Stderr)
 	}
 	r.releases.isLive(ref)
-	r.live = ref
+	r.live, r.from = ref, ""
 	r.writer.forget()
 	return r.dropKept(ctx)
 }

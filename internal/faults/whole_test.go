@@ -184,7 +184,7 @@ func (r *rig) dropKept(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close(ctx)
-	rows, err := conn.Query(ctx, `select datname from pg_database where datname like 'goldfinch\_kept\_%'`)
+	rows, err := conn.Query(ctx, `select datname from pg_database where datname ~ '^goldfinch_(kept|left)_'`)
 	if err != nil {
 		return err
 	}

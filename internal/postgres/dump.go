@@ -47,7 +47,8 @@ type DumpInfo struct {
 	Encoding         string           `json:"encoding"`
 	Snapshot         string           `json:"snapshot"` // pg_current_snapshot(): xmin:xmax:xip
 	AlembicHeads     []string         `json:"alembic_heads"`
-	Rows             map[string]int64 `json:"rows"` // by schema.table, as of the snapshot
+	Schema           string           `json:"schema,omitempty"` // Fingerprint, without indexes that were never finished; older manifests have none
+	Rows             map[string]int64 `json:"rows"`             // by schema.table, as of the snapshot
 	Started          time.Time        `json:"started"`
 	Finished         time.Time        `json:"finished"`
 }
@@ -80,6 +81,9 @@ func Dump(ctx context.Context, h host.Host, o DumpOptions) (info DumpInfo, err e
 		return info, err
 	}
 	defer closeConn(ctx, s.conn)
+	if err := s.fingerprint(ctx); err != nil {
+		return info, err
+	}
 	info = s.info
 	program, version, err := tool(ctx, h, "pg_dump", o.BinDir, info.ServerMajor())
 	if err != nil {

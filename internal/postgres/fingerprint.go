@@ -29,7 +29,8 @@ SELECT format('column %s.%s %s %s default %s identity=%s generated=%s collation=
 FROM own c JOIN pg_attribute a ON a.attrelid = c.oid JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND a.attnum > 0 AND NOT a.attisdropped
 UNION ALL
-SELECT format('constraint %s.%s %s', c.relname, k.conname, pg_get_constraintdef(k.oid)) FROM own c JOIN pg_constraint k ON k.conrelid = c.oid WHERE k.contype <> 'n'
+SELECT format('constraint %s.%s %s', c.relname, k.conname, pg_get_constraintdef(k.oid)) FROM own c JOIN pg_constraint k ON k.conrelid = c.oid
+WHERE k.contype <> 'n' AND (k.contype <> 'c' OR k.conislocal) -- a restore may leave an inherited one to be validated anew
 UNION ALL
 SELECT format('index %s valid=%s', pg_get_indexdef(i.indexrelid), i.indisvalid) FROM own c JOIN pg_index i ON i.indrelid = c.oid
 UNION ALL
@@ -44,7 +45,8 @@ SELECT format('trigger %s enabled=%s', pg_get_triggerdef(t.oid), t.tgenabled) FR
 UNION ALL
 SELECT format('policy %s %s %s using %s check %s', c.relname, p.polname, p.polcmd, pg_get_expr(p.polqual, c.oid), pg_get_expr(p.polwithcheck, c.oid)) FROM own c JOIN pg_policy p ON p.polrelid = c.oid
 UNION ALL
-SELECT CASE WHEN p.prokind = 'a' THEN format('aggregate %s(%s)', p.proname, pg_get_function_identity_arguments(p.oid)) ELSE 'function ' || pg_get_functiondef(p.oid) END
+SELECT CASE WHEN p.prokind = 'a' THEN format('aggregate %s(%s)', p.proname, pg_get_function_identity_arguments(p.oid))
+	WHEN p.prosqlbody IS NULL THEN 'function ' || pg_get_functiondef(p.oid) ELSE 'parsed function ' || pg_get_functiondef(p.oid) END
 FROM pg_proc p, space WHERE p.pronamespace = space.oid AND NOT EXISTS
 	(SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
 UNION ALL
@@ -62,19 +64,27 @@ func Schema(ctx context.Context, conn *pgx.Conn) (lines []string, err error) {
 	ctx, cancel := withDeadline(ctx, askTimeout)
 	defer cancel()
 	err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		// Definitions then hold every name with its schema.
-		if _, err := tx.Exec(ctx, "SET LOCAL search_path = pg_catalog"); err != nil {
-			return err
-		}
-		rows, _ := tx.Query(ctx, schemaSQL)
-		lines, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		lines, err = schemaWithin(ctx, tx)
 		return err
 	})
+	return lines, wrap("reading the schema", err)
+}
+
+// schemaWithin is Schema in a transaction that is open already, whose search
+// path it changes.
+func schemaWithin(ctx context.Context, q Querier) ([]string, error) {
+	// Definitions then hold every name with its schema.
+	var path string
+	if err := q.QueryRow(ctx, "SELECT set_config('search_path', 'pg_catalog', true)").Scan(&path); err != nil {
+		return nil, err
+	}
+	rows, _ := q.Query(ctx, schemaSQL)
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	for i, line := range lines {
 		lines[i] = canonical(line)
 	}
 	slices.Sort(lines)
-	return lines, wrap("reading the schema", err)
+	return lines, err
 }
 
 // Fingerprint is the SHA-256 of Schema, hexadecimal.
@@ -83,8 +93,35 @@ func Fingerprint(ctx context.Context, conn *pgx.Conn) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return fingerprintOf(lines), nil
+}
+
+func fingerprintOf(lines []string) string {
 	sum := sha256.Sum256([]byte(strings.Join(lines, "\n")))
-	return hex.EncodeToString(sum[:]), nil
+	return hex.EncodeToString(sum[:])
+}
+
+// dumped is what of a schema goes through a dump: an index that was never
+// finished does not.
+func dumped(lines []string) []string {
+	return slices.DeleteFunc(lines, func(line string) bool {
+		return strings.HasPrefix(line, "index ") && strings.HasSuffix(line, " valid=f")
+	})
+}
+
+// DiffSchema says which lines of Schema only one of two databases has.
+func DiffSchema(want, got []string) (diff []string) {
+	for _, line := range want {
+		if !slices.Contains(got, line) {
+			diff = append(diff, "missing: "+line)
+		}
+	}
+	for _, line := range got {
+		if !slices.Contains(want, line) {
+			diff = append(diff, "not expected: "+line)
+		}
+	}
+	return diff
 }
 
 var (
@@ -99,16 +136,16 @@ var (
 // ANY ((ARRAY['a'::character varying, …])::text[]) at first and as
 // ANY (ARRAY[('a'::character varying)::text, …]) after a restore.
 func canonical(line string) string {
-	if !strings.HasPrefix(line, "constraint ") && !strings.HasPrefix(line, "index ") && !strings.HasPrefix(line, "view ") &&
-		!strings.HasPrefix(line, "policy ") && !strings.HasPrefix(line, "column ") && !strings.HasPrefix(line, "type ") {
-		return line
+	kind, _, _ := strings.Cut(line, " ")
+	switch kind {
+	case "constraint", "index", "view", "policy", "type", "trigger", "parsed":
+		return canonicalExpr(line)
+	case "column":
+		if name, expr, ok := strings.Cut(line, " default "); ok {
+			return name + " default " + canonicalExpr(expr)
+		}
 	}
-	if name, expr, ok := strings.Cut(line, " default "); ok && strings.HasPrefix(line, "column ") {
-		return name + " default " + canonicalExpr(expr)
-	} else if strings.HasPrefix(line, "column ") {
-		return line
-	}
-	return canonicalExpr(line)
+	return line
 }
 
 func canonicalExpr(s string) string {

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -58,7 +59,8 @@ func TestKeptSideDatabases(t *testing.T) {
 		t.Fatal(err)
 	}
 	admin := connect(t, owner("postgres"))
-	if got := keptOf(t, admin, side); len(got) != 1 || !got[0].Side || got[0].Operation != "op-3" || !got[0].When.IsZero() || got[0].Bytes < 1<<20 || !got[0].Holds(info) || got[0].Holds(DumpInfo{SHA256: strings.Repeat("0", 64)}) {
+	if got := keptOf(t, admin, side); len(got) != 1 || !got[0].Side || got[0].Operation != "op-3" || !got[0].Complete || time.Since(got[0].When) > time.Minute || got[0].Bytes < 1<<20 ||
+		!got[0].Holds(info) || got[0].Holds(DumpInfo{SHA256: strings.Repeat("0", 64)}) {
 		t.Errorf("one that is complete: %+v", got)
 	}
 	if err := DropSide(t.Context(), host.Local{}, owner(side), "test"); err != nil {
@@ -68,7 +70,7 @@ func TestKeptSideDatabases(t *testing.T) {
 	if err := createSide(t.Context(), admin, u.Database, side); err != nil {
 		t.Fatal(err)
 	}
-	if got := keptOf(t, admin, side); len(got) != 1 || !got[0].Side || got[0].Operation != "" || got[0].Holds(info) || time.Since(got[0].When) > time.Minute {
+	if got := keptOf(t, admin, side); len(got) != 1 || !got[0].Side || got[0].Operation != "" || got[0].Complete || time.Since(got[0].When) > time.Minute {
 		t.Errorf("one that is half done: %+v", got)
 	}
 	exec(t, admin, "COMMENT ON DATABASE "+side+" IS '"+keptMark+"by hand'")
@@ -81,4 +83,34 @@ func TestKeptSideDatabases(t *testing.T) {
 		t.Errorf("one that is somebody else's: %+v", got)
 	}
 	exec(t, connect(t, superuser("postgres")), "ALTER DATABASE "+side+" OWNER TO etf_owner")
+}
+
+func TestDropKept(t *testing.T) {
+	o := pair(t)
+	live := o.URL.Database
+	admin := connect(t, owner("postgres"))
+	drop := func(name string) error { return DropKept(t.Context(), host.Local{}, o.URL, name, "test") }
+	for _, name := range []string{live, o.Side, o.Kept, "postgres"} { // none of them is marked, one is not there
+		if err := drop(name); !errors.Is(err, ErrNotKept) {
+			t.Errorf("before the swap, %s: %v", name, err)
+		}
+	}
+	if err := Swap(t.Context(), host.Local{}, o); err != nil {
+		t.Fatal(err)
+	}
+	user := connect(t, owner(o.Kept))
+	if err := drop(o.Kept); !errors.Is(err, ErrInUse) {
+		t.Errorf("with a session in it: %v", err)
+	}
+	closeConn(t.Context(), user)
+	exec(t, admin, "COMMENT ON DATABASE "+live+" IS '"+keptMark+"by hand'")
+	if err := drop(live); !errors.Is(err, ErrNotKept) {
+		t.Errorf("the live one, marked: %v", err)
+	}
+	if err := drop(o.Kept); err != nil {
+		t.Error(err)
+	}
+	if all := keptOf(t, admin, o.Kept); len(all) > 0 || what(t, live) != "side" {
+		t.Errorf("afterwards: %+v", all)
+	}
 }

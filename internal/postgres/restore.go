@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -35,7 +34,8 @@ type RestoreOptions struct {
 }
 
 // Restore makes the side database, restores the dump into it, analyses it and
-// checks rows and Alembic heads against the manifest (*MismatchError). A side
+// checks rows, Alembic heads and, where the manifest has it, the schema with
+// its constraints and indexes against the manifest (*MismatchError). A side
 // database that an earlier, killed run has left under that name is replaced;
 // any other gives ErrSideTaken. After an error what was made is dropped.
 func Restore(ctx context.Context, h host.Host, o RestoreOptions) (err error) {
@@ -45,6 +45,9 @@ func Restore(ctx context.Context, h host.Host, o RestoreOptions) (err error) {
 	defer func() { err = wrap("restoring "+o.File+" into "+o.Side, err) }()
 	if o.Side == "" || o.Side == o.URL.Database {
 		return fmt.Errorf("%w: a dump is never restored into the live database", ErrSideTaken)
+	}
+	if err := checkName(o.Side); err != nil {
+		return err
 	}
 	program, _, err := tool(ctx, h, "pg_restore", o.BinDir, majorOf(o.Info.ToolVersion))
 	if err != nil {
@@ -171,45 +174,6 @@ func createSide(ctx context.Context, admin *pgx.Conn, live, side string) error {
 	return err
 }
 
-// finishSide analyses and checks the restored database and gives it the fence
-// of the present operation.
-func finishSide(ctx context.Context, h host.Host, o RestoreOptions, side URL) error {
-	conn, err := Connect(ctx, h, side, o.ApplicationName)
-	if err != nil {
-		return err
-	}
-	defer closeConn(ctx, conn)
-	if _, err := conn.PgConn().Exec(ctx, "SET statement_timeout = 0; ANALYZE").ReadAll(); err != nil {
-		return wrap("analysing", err)
-	}
-	rows, _ := conn.Query(ctx, tablesSQL)
-	var discard int64
-	tables, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (t table, err error) {
-		return t, row.Scan(&t.schema, &t.name, &discard)
-	})
-	if err != nil {
-		return err
-	}
-	counts, err := countRows(ctx, []*pgx.Conn{conn}, tables)
-	if err != nil {
-		return err
-	}
-	if diff := DiffRows(o.Info.Rows, counts); len(diff) > 0 {
-		return &MismatchError{File: o.File, What: "rows", Detail: diff}
-	}
-	heads, err := Heads(ctx, conn)
-	if err != nil {
-		return err
-	}
-	if !slices.Equal(heads, o.Info.AlembicHeads) {
-		return &MismatchError{File: o.File, What: "contents", Detail: []string{fmt.Sprintf("alembic heads %v, not %v", heads, o.Info.AlembicHeads)}}
-	}
-	if err := EnsureOps(ctx, conn); err != nil {
-		return err
-	}
-	return TakeFence(ctx, conn, o.Token, o.Operation)
-}
-
 // literal quotes a string for statements that take no parameters.
 func literal(s string) string {
 	quoted := "'" + strings.ReplaceAll(s, "'", "''") + "'"
@@ -217,4 +181,15 @@ func literal(s string) string {
 		return " E" + strings.ReplaceAll(quoted, `\`, `\\`)
 	}
 	return quoted
+}
+
+// maxName is the length in bytes that the server cuts longer names to, without
+// an error: two of ours could become one.
+const maxName = 63
+
+func checkName(database string) error {
+	if len(database) > maxName {
+		return fmt.Errorf("database name %s has more than %d bytes: the server would cut it", database, maxName)
+	}
+	return nil
 }

@@ -80,6 +80,14 @@ func (s *snapshot) begin(ctx context.Context) error {
 	return err
 }
 
+// fingerprint is the last question about names without their schema: it
+// changes the search path.
+func (s *snapshot) fingerprint(ctx context.Context) error {
+	lines, err := schemaWithin(ctx, s.conn)
+	s.info.Schema = fingerprintOf(dumped(lines))
+	return wrap("reading the schema", err)
+}
+
 // counters is how many sessions count rows at once, beside pg_dump.
 const counters = 2
 

@@ -52,6 +52,9 @@ func Swap(ctx context.Context, h host.Host, o SwapOptions) (err error) {
 	if o.Side == live || o.Kept == live || o.Side == o.Kept || o.Side == "" || o.Kept == "" {
 		return fmt.Errorf("the live, the side and the kept database need three names, not %q, %q and %q", live, o.Side, o.Kept)
 	}
+	if err := errors.Join(checkName(o.Side), checkName(o.Kept)); err != nil {
+		return err
+	}
 	admin, err := maintenance(ctx, h, o.URL, o.ApplicationName, live, o.Side, o.Kept)
 	if err != nil {
 		return err

@@ -15,7 +15,7 @@ import (
 // A MismatchError says in what a dump is not what its manifest says.
 type MismatchError struct {
 	File   string
-	What   string   // "missing", "size", "checksum", "format", "contents" or "rows"
+	What   string   // "missing", "size", "checksum", "format", "contents", "rows" or "schema"
 	Detail []string // one line each
 }
 

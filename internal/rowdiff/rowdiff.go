@@ -9,7 +9,6 @@
 package rowdiff
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -124,17 +123,3 @@ const maxSamples = 20
 
 // ErrNoComparison says that the live database holds no comparison.
 var ErrNoComparison = errors.New("there is no comparison in the database: compare it with a backup first")
-
-// Compare stores every row that differs in etf_ops.work_rows of the live
-// database, replacing an earlier comparison, in one transaction under the
-// fence: a killed one leaves the earlier comparison as it was. It holds no lock
-// that a reader or writer of the service would wait for.
-func Compare(ctx context.Context, o Options) (*Diff, error) {
-	return nil, errors.New("not yet")
-}
-
-// Count counts what Compare would store, in temporary tables, and changes
-// nothing; it needs no token.
-func Count(ctx context.Context, o Options) (*Diff, error) {
-	return nil, errors.New("not yet")
-}
