@@ -172,7 +172,7 @@ func TestResumeIsRefused(t *testing.T) {
 	target.journaled(t, "20261123T130000Z-rollback-gradual-aaaaaa", gradualKind, gone(t), append(done("updates:pause"), rec(journal.Start, "data:restore"), journal.Record{Type: journal.Failed, Step: "data:restore", Text: "gone"},
 		journal.Record{Type: journal.End, Outcome: journal.Left})...)
 	_, _, err = target.ran(t, "updates:resume", unpauseStep{inputs{target}, false}, Options{})
-	if ExitCode(err) != 3 || !strings.Contains(err.Error(), "updates stay paused: 20261123T130000Z-rollback-gradual-aaaaaa is not finished, at data:restore (failed): gone: `resume` goes on with it; -force resumes them all the same") {
+	if ExitCode(err) != 3 || !strings.Contains(err.Error(), "updates stay paused: 20261123T130000Z-rollback-gradual-aaaaaa is not finished, at data:restore (failed): gone: `resume` goes on with it; `updates:resume -force` starts them all the same") {
 		t.Errorf("exit %d: %v", ExitCode(err), err)
 	}
 	if p, err := c.Paused(t.Context(), pauseKey); p == nil || err != nil {
