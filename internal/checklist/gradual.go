@@ -3,6 +3,7 @@ package checklist
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -116,26 +117,31 @@ func whyPaused(logs []journal.Log, self string, live *release.Release) (string, 
 			why = append(why, fmt.Sprintf("%s is not finished, %s: `resume` goes on with it", id, whereIs(log)))
 		}
 	}
-	var own Options
+	kept := false // with -keep-release a person has said that it was not the code
 	for _, log := range logs {
-		if live == nil {
-			break
-		}
 		o, err := optionsOf(log)
-		if err != nil {
+		if err != nil || live == nil {
+			return strings.Join(why, "; "), err
+		}
+		itself := log.Header().ID == self
+		stays, wrong := "", map[string]int64{}
+		if itself {
+			_, err = log.Fact(factCodeStays, &stays)
+		}
+		_, wrongErr := log.Fact(factWrong, &wrong)
+		if err := errors.Join(err, wrongErr); err != nil {
 			return "", err
 		}
-		if log.Header().ID == self {
-			own = o
+		kept = kept || itself && o.KeepRelease
+		if stays != "" {
+			why = append(why, stays)
 		}
-		wrong := map[string]int64{}
-		if _, err := log.Fact(factWrong, &wrong); err != nil {
-			return "", err
-		}
-		// With -keep-release a person has said that it was not the code.
-		if n := wrong[live.ID]; n > 0 && !o.KeepRelease && !own.KeepRelease {
-			why = append(why, fmt.Sprintf("release %s is live, which wrote %s by %s: `rollback:gradual` goes back to the one before", live.ID, plural(int(n), "wrong row", "wrong rows"), log.Header().ID))
-			break
+		if n := wrong[live.ID]; n > 0 && !o.KeepRelease && !kept {
+			text := fmt.Sprintf("release %s is live, which wrote %s, as %s has found", live.ID, plural(int(n), "wrong row", "wrong rows"), log.Header().ID)
+			if !itself {
+				text += ": `rollback:gradual` goes back to the one before"
+			}
+			return strings.Join(append(why, text), "; "), nil
 		}
 	}
 	return strings.Join(why, "; "), nil

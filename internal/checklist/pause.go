@@ -113,13 +113,8 @@ func (s unpauseStep) Run(ctx context.Context, r *step.Run) error {
 	if err != nil {
 		return err
 	}
-	if why == "" {
-		if _, err := r.Operation.Fact(factCodeStays, &why); err != nil {
-			return err
-		}
-	}
 	if why != "" && !s.force {
-		return fmt.Errorf("%w: updates stay paused: %s; -force resumes them all the same", step.ErrFault, why)
+		return fmt.Errorf("%w: updates stay paused: %s; `updates:resume -force` starts them all the same", step.ErrFault, why)
 	}
 	if why != "" {
 		r.Log("warning: resumed all the same, as -force asks: %s", why)

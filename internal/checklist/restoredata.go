@@ -99,7 +99,7 @@ func (s restoreDataStep) ownComparison(ctx context.Context, r *step.Run) error {
 			return orNoComparison(err)
 		}
 		if _, err := s.t.Manifest(ctx, c.Backup); err != nil {
-			return fmt.Errorf("%w: the comparison in the database is with backup %s, which cannot be read any more: `data:inconsistencies` compares anew: %w", step.ErrFault, c.Backup, err)
+			return fmt.Errorf("%w: the comparison in the database is with backup %s, which cannot be read any more: `data:inconsistencies` compares anew: %v", step.ErrFault, c.Backup, err)
 		}
 		r.Log("as compared with backup %s by %s, at %s", c.Backup, c.Operation, c.At.UTC().Format(time.RFC3339))
 		return nil

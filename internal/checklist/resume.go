@@ -61,7 +61,9 @@ func overtakes(log journal.Log) bool {
 	switch log.Header().Kind {
 	case gradualKind:
 		return log.Outcome() != journal.Unchanged
-	case "deploy", "rollback:immediate", unpauseStep{}.String():
+	case rollbackKind:
+		return log.Outcome() == journal.Succeeded || log.Outcome() == journal.Left // then it is where it went to
+	case "deploy", unpauseStep{}.String():
 		return log.Outcome() == journal.Succeeded
 	case stagesKind:
 		state, _ := log.Step(activateStep{}.String())
@@ -76,7 +78,7 @@ func (t *Target) Interrupted(ctx context.Context) (bool, error) {
 	open, err := t.unfinished(ctx)
 	return slices.ContainsFunc(open, func(log journal.Log) bool {
 		agenda, err := t.agendaOf(log)
-		return err != nil || serviceTouched(log, agenda) && !achieved(log, agenda)
+		return err != nil || log.Outcome() != journal.Left && serviceTouched(log, agenda) && !achieved(log, agenda)
 	}), err
 }
 

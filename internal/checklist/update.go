@@ -22,7 +22,7 @@ var verifyUpdate = Check{
 			pause, err := c.Paused(ctx, t.Config.Cache.PauseKey)
 			c.Close()
 			if err == nil && pause != nil {
-				return []report.Finding{warn("an update", "not tried: updates are paused ("+t.Config.Cache.PauseKey+")", "delete the flag when its reason is gone, then run verify:update")}
+				return []report.Finding{warn("an update", "not tried: updates are paused ("+t.Config.Cache.PauseKey+")", "`updates:resume` when its reason is gone, then `verify:update`")}
 			}
 		}
 		etf, err := t.canary(ctx)

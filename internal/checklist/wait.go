@@ -158,7 +158,7 @@ func (s waitStep) Run(ctx context.Context, r *step.Run) error {
 		return nil
 	}
 	if errors.Is(err, errNotAtRest) {
-		return fmt.Errorf("%w: `resume` waits again, `rollback:gradual -force` goes on all the same", err)
+		return fmt.Errorf("%w: `rollback:gradual -force` goes on all the same", err)
 	}
 	if err != nil {
 		return err
@@ -197,13 +197,15 @@ func (t *Target) WaitForUpdates(ctx context.Context, out io.Writer, limit time.D
 		detail = err.Error()
 	}
 	t.Observer.Finished(name, outcome, t.Now().Sub(began), detail)
-	if errors.Is(err, errNotAtRest) {
-		if force {
-			t.Observer.Log(name, "warning: not waited for any longer, as -force asks")
-			err = nil
-		} else {
-			err = fmt.Errorf("%w: wait longer with -deadline=…, or say -force to go on all the same", err)
-		}
+	switch {
+	case !errors.Is(err, errNotAtRest):
+	case force:
+		t.Observer.Log(name, "warning: not waited for any longer, as -force asks")
+		err = nil
+	case allDead(w.Holds):
+		err = fmt.Errorf("%w: -force goes on all the same", err)
+	default:
+		err = fmt.Errorf("%w: -deadline=… waits longer, -force goes on all the same", err)
 	}
 	return errors.Join(w.write(out, asJSON), err)
 }
@@ -219,13 +221,9 @@ func (w *Waited) write(out io.Writer, asJSON bool) error {
 		_, err := fmt.Fprintf(out, "updates are at rest: no task, no row in processing (waited %s)\n", report.Duration(w.Waited))
 		return err
 	}
-	table := report.NewTable("what", "name", "where", "since", "")
+	table := report.NewTable("what", "where", "not at rest")
 	for _, h := range w.Holds {
-		since := ""
-		if !h.Since.IsZero() {
-			since = h.Since.UTC().Format(time.RFC3339)
-		}
-		table.Row(h.What, h.Name, h.Where, since, h.Text)
+		table.Row(h.What, h.Where, h.Text)
 	}
 	return table.Write(out)
 }

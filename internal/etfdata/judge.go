@@ -70,6 +70,8 @@ func Judge(ctx context.Context, tx pgx.Tx, o JudgeOptions) error {
 	if o.Jump == 0 {
 		o.Jump = 0.25
 	}
+	// A change of exactly the limit is within it, also in binary fractions.
+	o.Correction, o.Jump = o.Correction+1e-9, o.Jump+1e-9
 	o.Now, o.Backup = o.Now.UTC(), o.Backup.UTC()
 	j := &judge{tx: tx, o: o, writers: newWriters(o.Writers)}
 	if err := j.run(ctx); err != nil {

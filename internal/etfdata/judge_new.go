@@ -28,7 +28,7 @@ func (j *judge) judgeNew(ctx context.Context) error {
 // stands after the repair. Of an ETF it takes what is needed to have a trusted
 // price before each new one. ordinal counts the trusted ones up to a row.
 func (j *judge) findPoints(ctx context.Context) error {
-	since := "'-infinity'"
+	since := "DATE '-infinity'"
 	if j.s.leads("etf_prices", "etf_id", "date") {
 		since = `coalesce((SELECT max(p.date) FROM etf_prices p WHERE p.etf_id = b.etf AND p.date < b.first AND p.date > coalesce(b.before, '-infinity')), b.before, b.first)`
 	}
@@ -76,7 +76,7 @@ func (j *judge) sameKey(a, b string) string {
 // compareNew makes judge_new: each new price with the trusted one before it
 // (of an older day than any, the one after it), as logarithms of ratios: moved
 // from the trusted price, off from what the nearest fault would make of it,
-// and usual for the days between.
+// and usual for the working days between (1900-01-01 was a Monday).
 func (j *judge) compareNew(ctx context.Context) error {
 	return j.exec(ctx, fmt.Sprintf(`CREATE TEMP TABLE judge_new ON COMMIT DROP AS
 		WITH own AS (
@@ -92,7 +92,7 @@ func (j *judge) compareNew(ctx context.Context) error {
 		LEFT JOIN judge_points t ON t.n IS NULL AND t.etf = o.etf AND t.ordinal = greatest(o.ordinal, 1)
 		CROSS JOIN LATERAL (SELECT ln(p.l_price / t.price) AS log WHERE p.l_price > 0 UNION ALL SELECT NULL LIMIT 1) l
 		CROSS JOIN LATERAL (SELECT CASE WHEN abs(l.log + o.splits) < abs(l.log) THEN l.log + o.splits ELSE l.log END AS moved,
-			greatest(1, abs(p.date - t.date) * 5 / 7.0)::float8 AS days) m
+			greatest(1, abs(p.date - t.date - 2 * ((p.date - DATE '1900-01-01') / 7 - (t.date - DATE '1900-01-01') / 7)))::float8 AS days) m
 		CROSS JOIN LATERAL (SELECT c.covered, CASE WHEN c.covered THEN t.fault END AS fault FROM (SELECT
 			p.done AND t.date BETWEEN p.start_date AND p.end_date AND NOT p.entered AND p.source IS NOT DISTINCT FROM t.source AS covered) c) u
 		LEFT JOIN judge_writes w ON w.level = 1 AND w.etf = p.etf AND w.source IS NOT DISTINCT FROM p.source AND w.xid = p.xid
@@ -127,7 +127,7 @@ func (j *judge) newVerdict() string {
 		WHEN nearer AND currency_hits > 2 THEN ARRAY['quarantine', 'likely', format('%%s: other prices in %%s by the same writer (%%s) were %%s', compared, currency, currency_hits, near_fault)]
 		WHEN nearer AND abs(move) > 2 * usual THEN ARRAY['quarantine', CASE WHEN abs(move) > 3 * usual AND NOT later THEN 'likely' ELSE 'guess' END,
 			format('%%s: as if %%s', compared, near_fault)]
-		WHEN nearer OR size < 2 * usual THEN ARRAY['keep', 'guess', format('%%s: a price %%s would look alike', compared, near_fault)]
+		WHEN nearer OR size < 3 * usual THEN ARRAY['keep', 'guess', format('%%s: a price %%s would look alike', compared, near_fault)]
 		WHEN later THEN ARRAY['keep', 'guess', compared || ': nothing older to compare with']
 		WHEN splits <> 0 AND abs(move) > 2 * usual THEN ARRAY['keep', 'guess', compared || ', with a split between them']
 		ELSE ARRAY['keep', 'likely', compared] END AS v
