@@ -188,7 +188,7 @@ func (t *Target) untouched(ctx context.Context, k postgres.KeptDatabase) bool {
 	if err != nil {
 		return false
 	}
-	_, carried := log.Step("rollback:written")
+	_, carried := log.Step(writtenStep{}.String())
 	return !carried
 }
 
