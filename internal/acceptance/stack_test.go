@@ -3,9 +3,6 @@
 package acceptance
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"os"
 	"testing"
 
@@ -17,27 +14,8 @@ import (
 var theStack *stack.Stack
 
 func TestMain(m *testing.M) {
-	code, err := withStack(m.Run)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func withStack(run func() int) (code int, err error) {
-	ctx := context.Background()
-	s, err := stack.Up(ctx, 8, os.Stderr)
-	if err != nil {
-		return 1, err
-	}
-	defer func() {
-		if code != 0 && os.Getenv("ETF_KEEP") != "" {
-			fmt.Fprintln(os.Stderr, "kept for a look:", s.Dir)
-			return
-		}
-		err = errors.Join(err, s.Down(ctx))
-	}()
-	theStack = s
-	return run(), nil
+	os.Exit(stack.With(8, func(s *stack.Stack) int {
+		theStack = s
+		return m.Run()
+	}))
 }

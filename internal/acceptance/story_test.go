@@ -115,7 +115,7 @@ func sameCommit(t *testing.T, s *stack.Stack) {
 }
 
 func compatibleUnderLoad(t *testing.T, s *stack.Stack) {
-	answers, failed := underLoad(t, s, func() { s.Mage(t, 0, "deploy") })
+	answers, failed := s.UnderLoad(t, func() { s.Mage(t, 0, "deploy") })
 	if len(failed) > 0 || answers < 500 {
 		t.Errorf("%d of %d answers failed, the first: %v", len(failed), answers, failed[:min(3, len(failed))])
 	}
@@ -154,7 +154,7 @@ func brokenMigration(t *testing.T, s *stack.Stack) {
 func crashing(t *testing.T, s *stack.Stack) {
 	before := s.Serves(t)
 	s.Mage(t, 0, "sandbox:release", "crashing")
-	answers, failed := underLoad(t, s, func() { s.Mage(t, 1, "deploy") })
+	answers, failed := s.UnderLoad(t, func() { s.Mage(t, 1, "deploy") })
 	if len(failed) > 0 {
 		t.Errorf("%d of %d answers failed, the first: %v", len(failed), answers, failed[0])
 	}

@@ -154,7 +154,13 @@ func (s notLiveYet) Run(ctx context.Context, r *step.Run) error {
 		return fmt.Errorf("%w: %s is live already, as release %s: -force deploys it again", step.ErrNothingToDo, rel.Commit[:8], live.ID)
 	}
 	r.Say("live is %s “%s”", live.Commit[:8], live.Subject)
-	return nil
+	all, err := s.t.Releases.All(ctx)
+	for _, left := range all {
+		if left.Commit == rel.Commit && left.State == release.RolledBack {
+			r.Log("warning: this commit was rolled back before, as release %s: it is deployed again", left.ID)
+		}
+	}
+	return err
 }
 
 // windowStep begins no cut-over that does not fit into the maintenance window.

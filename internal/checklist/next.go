@@ -85,7 +85,7 @@ func (s *Status) missing(what ...string) bool {
 func (e *HistoryEntry) next() string {
 	switch {
 	case e.Outcome == parked && len(e.Left) > 0 && !e.Undoing:
-		return fmt.Sprintf("%s: the next stage of %s%s; `resume` does all of them, `resume -undo` goes back to the release before", nextStage(e.Left), e.ID, listed(", left are ", e.Left))
+		return fmt.Sprintf("%s: the next stage of %s%s; `resume` does all of them, `resume -undo` goes back to the release that was live", nextStage(e.Left), e.ID, listed(", left are ", e.Left))
 	case e.Outcome == running:
 		text := fmt.Sprintf("nothing now: wait until %s of %s has ended", e.ID, e.By)
 		if len(e.OpenSteps) > 0 {
@@ -103,7 +103,7 @@ func (e *HistoryEntry) next() string {
 	case e.Touched && e.State != "":
 		return fmt.Sprintf("resume: goes on with %s; %s%s; or `resume -undo`: leaves it as it is", e.ID, e.State, listed("; left are ", e.Left))
 	case e.Touched:
-		return fmt.Sprintf("resume: goes on with %s%s; or `resume -undo`: back to the release before", e.ID, listed("; left are ", e.Left))
+		return fmt.Sprintf("resume: goes on with %s%s; or `resume -undo`: back to the release that was live", e.ID, listed("; left are ", e.Left))
 	}
 	return fmt.Sprintf("resume: goes on with %s, which has not touched the service%s; or `resume -undo`: tidies up, as the next deploy does", e.ID, listed("; left are ", e.Left))
 }

@@ -46,7 +46,7 @@ var worse = []struct {
 	}, "resume -undo: tries the undo of op-1 again", "(server gone); to take back: services:stop; then `contacts`; before that, what could not be looked at has to answer"},
 	{"interrupted", func(s *Status) {
 		s.Operation.Outcome, s.Operation.Touched, s.Operation.Left = "interrupted", true, []string{"a", "b"}
-	}, "resume: goes on with op-1; left are a, b; or `resume -undo`: back to the release before", ""},
+	}, "resume: goes on with op-1; left are a, b; or `resume -undo`: back to the release that was live", ""},
 	{"a broken link", func(s *Status) { s.blocked = []string{"current points to nowhere"} }, "mend this, then `status` again: current points to nowhere", ""},
 	{"a damaged journal", func(s *Status) { s.Damaged = []string{"line 3"} }, "mend this, then `status` again (and 1 more above): line 3", ""},
 }

@@ -129,11 +129,11 @@ func describeUnfinished(log journal.Log, agenda Agenda) string {
 		return text + ": `resume` tries again to take the service back; its last try failed: " + firstLine(log.Last().Text) +
 			"; once a person has mended the service, `deploy -force` passes over it"
 	case goesBack(log, agenda):
-		return text + ": `resume` finishes taking the service back to the release before"
+		return text + ": `resume` finishes taking the service back to the release that was live"
 	case agenda.Onward != nil:
 		return fmt.Sprintf("%s: `resume` goes on with %s; `resume -undo` leaves it as it is: %s", text, join(stepsLeft(log, agenda)), agenda.Onward.state)
 	}
-	return fmt.Sprintf("%s: `resume` goes on with %s; `resume -undo` takes the service back to the release before", text, join(stepsLeft(log, agenda)))
+	return fmt.Sprintf("%s: `resume` goes on with %s; `resume -undo` takes the service back to the release that was live", text, join(stepsLeft(log, agenda)))
 }
 
 // stepsLeft are the steps of an unfinished operation that are still to be done

@@ -81,8 +81,11 @@ func Judge(ctx context.Context, tx pgx.Tx, o JudgeOptions) error {
 }
 
 func (j *judge) run(ctx context.Context) error {
-	var path string
-	if err := j.tx.QueryRow(ctx, "SELECT current_setting('search_path')").Scan(&path); err != nil {
+	settings := map[string]string{"search_path": "public", "jit": "off", "work_mem": "64MB"}
+	if err := j.tx.QueryRow(ctx, "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint").Scan(&j.writers.next); err != nil {
+		return err
+	}
+	if err := j.exchange(ctx, settings); err != nil {
 		return err
 	}
 	for _, step := range []func(context.Context) error{
@@ -104,7 +107,23 @@ func (j *judge) run(ctx context.Context) error {
 			return err
 		}
 	}
-	return j.exec(ctx, "SELECT set_config('search_path', $1, true)", path)
+	return j.exchange(ctx, settings)
+}
+
+// exchange sets the transaction's settings to those values and gives the ones
+// of before: statements over many rows are not worth compiling, and need room.
+func (j *judge) exchange(ctx context.Context, settings map[string]string) error {
+	for name, value := range settings {
+		var before string
+		if err := j.tx.QueryRow(ctx, "SELECT current_setting($1)", name).Scan(&before); err != nil {
+			return err
+		}
+		if err := j.exec(ctx, "SELECT set_config($1, $2, true)", name, value); err != nil {
+			return err
+		}
+		settings[name] = before
+	}
+	return nil
 }
 
 // begin makes the table of verdicts: of rows that are not kept, or of which
@@ -115,8 +134,7 @@ func (j *judge) begin(ctx context.Context) error {
 			return err
 		}
 	}
-	return j.exec(ctx, `SET LOCAL search_path = public;
-		CREATE TEMP TABLE judge_verdicts (n bigint PRIMARY KEY, class text NOT NULL, sure text NOT NULL, why text NOT NULL, columns text[]) ON COMMIT DROP;
+	return j.exec(ctx, `CREATE TEMP TABLE judge_verdicts (n bigint PRIMARY KEY, class text NOT NULL, sure text NOT NULL, why text NOT NULL, columns text[]) ON COMMIT DROP;
 		CREATE TEMP TABLE judge_wrote (n bigint PRIMARY KEY, writer int NOT NULL) ON COMMIT DROP`)
 }
 

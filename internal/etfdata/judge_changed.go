@@ -49,24 +49,18 @@ func deviation() string {
 	return "greatest(" + strings.Join(list, ", ") + ")"
 }
 
-// A price whose change is what a fault makes of it has that fault; exact says
-// that the fault's factor is far enough from one to show beyond the cents.
-func (j *judge) findFaults(ctx context.Context) error {
-	return j.exec(ctx, fmt.Sprintf(`UPDATE judge_prices p SET dev = x.dev, fault = x.fault, factor = x.factor, exact = x.exact
-		FROM (SELECT p.n, d.dev, m.* FROM judge_prices p CROSS JOIN LATERAL (SELECT %s AS dev) d
-			LEFT JOIN LATERAL (SELECT f.fault, f.factor, abs(f.factor - 1) * p.b_price > 2 * %s AS exact FROM %s
-				WHERE f.factor > 0 AND d.dev > 0 AND %s ORDER BY exact DESC, nth LIMIT 1) m ON true
-			WHERE (p.kind = 'changed' OR p.deleted IS NOT NULL) AND p.l_price > 0 AND p.b_price > 0
-			AND (p.l_price, p.l_high, p.l_low, p.l_open) IS DISTINCT FROM (p.b_price, p.b_high, p.b_low, p.b_open)) x
-		WHERE x.n = p.n;
-		ANALYZE judge_prices;
-		CREATE TEMP TABLE judge_writes ON COMMIT DROP AS
+// findCompany makes judge_writes: how many prices that were written together,
+// in one transaction (level 1), for one ETF by one writer (3), or in one
+// currency by one writer (6), have a fault. A few others among them are
+// corrections that came with it; many, and it proves nothing.
+func (j *judge) findCompany(ctx context.Context) error {
+	return j.exec(ctx, `CREATE TEMP TABLE judge_writes ON COMMIT DROP AS
 		SELECT etf, source, currency, xid, writer, GROUPING(etf, xid, currency) AS level, count(*) FILTER (WHERE exact) AS hits, count(fault) AS matches,
 			count(dev) AS changes, mode() WITHIN GROUP (ORDER BY fault) FILTER (WHERE exact) AS fault
-		FROM judge_prices WHERE dev > 0 OR fault IS NOT NULL
+		FROM judge_prices WHERE dev > 0
 		GROUP BY GROUPING SETS ((etf, source, xid), (etf, source, writer), (writer, currency));
 		DELETE FROM judge_writes WHERE hits = 0 OR matches * 5 < changes * 4;
-		ANALYZE judge_writes`, deviation(), cents, faultValues(), toTheCent()))
+		ANALYZE judge_writes`)
 }
 
 // findSeries makes judge_series: histories whose every price up to some day
@@ -105,7 +99,7 @@ func (j *judge) judgeChanged(ctx context.Context) error {
 	if j.noHistory() {
 		return nil
 	}
-	if err := j.findFaults(ctx); err != nil {
+	if err := j.findCompany(ctx); err != nil {
 		return err
 	}
 	if err := j.findSeries(ctx); err != nil {

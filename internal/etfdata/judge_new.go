@@ -3,6 +3,7 @@ package etfdata
 import (
 	"context"
 	"fmt"
+	"strings"
 )
 
 // dailyMove is how far prices of ETFs move in a day, as a fraction: the
@@ -65,12 +66,17 @@ func (j *judge) findPoints(ctx context.Context) error {
 		ANALYZE judge_points`, since, source, split, j.sameKey("p", "l")))
 }
 
-// sameKey compares the table's key, whatever it is.
-func (j *judge) sameKey(a, b string) string {
+// key are the columns that tell prices apart.
+func (j *judge) key() string {
 	if j.s.has("etf_prices.id") {
-		return fmt.Sprintf("%s.id = %s.id", a, b)
+		return "id"
 	}
-	return fmt.Sprintf("%[1]s.etf_id = %[2]s.etf_id AND %[1]s.date = %[2]s.date %[3]s", a, b, j.sameSource(a, b))
+	return strings.Join(priceKey(j.s), ", ")
+}
+
+func (j *judge) sameKey(a, b string) string {
+	key := j.key()
+	return fmt.Sprintf("(%s.%s) = (%s.%s)", a, strings.ReplaceAll(key, ", ", ", "+a+"."), b, strings.ReplaceAll(key, ", ", ", "+b+"."))
 }
 
 // compareNew makes judge_new: each new price with the trusted one before it

@@ -17,7 +17,10 @@ func (j *judge) noHistory() bool {
 
 // readPrices makes judge_live and judge_backup, both sides as rows of the
 // table, and judge_prices, what is known of each price: both sides' amounts
-// (l_price, b_price …), the currency it came in, that day's rate, who wrote it.
+// (l_price, b_price …), the currency it came in, that day's rate, who wrote it,
+// and dev, the largest relative change of an amount. A change that is what a
+// fault makes of the backup's price names the fault; exact says that the
+// fault's factor is far enough from one to show beyond the cents.
 func (j *judge) readPrices(ctx context.Context) error {
 	if !j.prices {
 		return nil
@@ -34,31 +37,37 @@ func (j *judge) readPrices(ctx context.Context) error {
 	if j.noHistory() {
 		return nil
 	}
-	return j.exec(ctx, fmt.Sprintf(`CREATE TEMP TABLE judge_prices ON COMMIT DROP AS
+	return j.exec(ctx, fmt.Sprintf(`CREATE INDEX ON judge_live (%[12]s);
+		CREATE TEMP TABLE judge_prices ON COMMIT DROP AS
 		WITH twins AS (%[1]s), w AS (
 			SELECT w.n, w.kind, w.xid, w.changed, t.deleted, coalesce(t.deleted, w.n) AS old
 			FROM etf_ops.work_rows w LEFT JOIN twins t ON t.added = w.n WHERE w.tbl = 'public.etf_prices'
-		), p AS (
+		), r AS (
 			SELECT w.*, coalesce(l.etf_id, b.etf_id)::text AS etf, coalesce(l.date, b.date) AS date, %[2]s AS source, %[3]s,
 				%[4]s AS split, %[5]s AS entered, %[6]s AS currency, %[7]s AS by_xid, l.date IS DISTINCT FROM b.date OR l.etf_id IS DISTINCT FROM b.etf_id AS moved
 			FROM w LEFT JOIN judge_live l ON l.judged_n = w.n LEFT JOIN judge_backup b ON b.judged_n = w.old %[8]s
 		), days AS MATERIALIZED (
 			SELECT currency, date, (SELECT r.rate FROM judge_rates r WHERE r.currency = CASE WHEN d.currency IN ('GBp', 'GBX') THEN 'GBP' ELSE d.currency END
 				AND r.date <= d.date ORDER BY r.date DESC LIMIT 1) AS rate
-			FROM (SELECT DISTINCT currency, date FROM p WHERE currency IS NOT NULL) d
+			FROM (SELECT DISTINCT currency, date FROM r WHERE currency IS NOT NULL) d
+		), p AS (
+			SELECT r.*, days.rate, CASE WHEN r.currency IN ('GBp', 'GBX') THEN 100 ELSE 1 END::float8 AS pence,
+				u.start_date, u.end_date, u.done, coalesce(r.by_xid, u.writer) AS writer
+			FROM r LEFT JOIN days USING (currency, date)
+			LEFT JOIN LATERAL (SELECT * FROM judge_updates u WHERE u.etf = r.etf AND r.date BETWEEN u.start_date AND u.end_date
+				ORDER BY u.completed_at DESC LIMIT 1) u ON r.kind = 'added' OR r.kind = 'changed' AND r.by_xid IS NULL
 		)
-		SELECT p.*, days.rate, CASE WHEN p.currency IN ('GBp', 'GBX') THEN 100 ELSE 1 END::float8 AS pence,
-			u.start_date, u.end_date, u.done, coalesce(p.by_xid, u.writer) AS writer,
-			NULL::text AS fault, NULL::float8 AS factor, NULL::boolean AS exact, NULL::float8 AS dev
-		FROM p LEFT JOIN days USING (currency, date)
-		LEFT JOIN LATERAL (SELECT * FROM judge_updates u WHERE u.etf = p.etf AND p.date BETWEEN u.start_date AND u.end_date
-			ORDER BY u.completed_at DESC LIMIT 1) u ON p.kind = 'added' OR p.kind = 'changed' AND p.by_xid IS NULL;
+		SELECT p.*, d.dev, f.fault, f.factor, f.exact FROM p
+		LEFT JOIN LATERAL (SELECT %[9]s AS dev WHERE (p.kind = 'changed' OR p.deleted IS NOT NULL) AND p.l_price > 0 AND p.b_price > 0
+			AND (p.l_price, p.l_high, p.l_low, p.l_open) IS DISTINCT FROM (p.b_price, p.b_high, p.b_low, p.b_open)) d ON true
+		LEFT JOIN LATERAL (SELECT f.fault, f.factor, abs(f.factor - 1) * p.b_price > 2 * %[10]s AS exact FROM %[11]s
+			WHERE f.factor > 0 AND %[13]s ORDER BY exact DESC, nth LIMIT 1) f ON d.dev > 0;
 		ALTER TABLE judge_prices ADD PRIMARY KEY (n);
 		CREATE INDEX ON judge_prices (etf, date);
 		ANALYZE judge_prices;
 		INSERT INTO judge_wrote SELECT n, writer FROM judge_prices WHERE by_xid IS NULL AND writer IS NOT NULL`,
 		j.twins(), j.either("source", "NULL::text"), j.bothSides(), j.live("stock_splits", "NULL::float8"), j.entered(), j.currency(),
-		j.writers.byXID("w.xid"), j.joinETFs()))
+		j.writers.byXID("w.xid"), j.joinETFs(), deviation(), cents, faultValues(), j.key(), toTheCent()))
 }
 
 // twins are rows that were deleted and written anew under another id.

@@ -92,7 +92,7 @@ func runCases(t *testing.T, cases []judgeCase) {
 			}
 			d.judge(o)
 			for _, w := range c.want {
-				table, where, _ := strings.Cut(w[0], " ")
+				table, where := cut(w[0])
 				v := d.of(table, where)
 				if got := fmt.Sprint(v.Class, " ", v.Sure, " ", v.Columns, " ", v.Why); !matches(got, w[1]) {
 					t.Errorf("%s: %s\nwant %s", w[0], v, w[1])
@@ -100,6 +100,11 @@ func runCases(t *testing.T, cases []judgeCase) {
 			}
 		})
 	}
+}
+
+func cut(row string) (table, where string) {
+	table, where, _ = strings.Cut(row, " ")
+	return table, where
 }
 
 // matches compares the first two words, and looks for the rest after a colon.

@@ -24,6 +24,7 @@ type writers struct {
 	from   []string // times, as literals
 	xids   []string // of those that have one, ascending
 	known  []string // the number of each of xids; NULL where another one without an id may follow it
+	next   int64    // the transaction id that comes next
 }
 
 func newWriters(list []Writer) (w writers) {
@@ -58,9 +59,8 @@ func (w writers) byXID(xid string) string {
 	if len(w.xids) == 0 {
 		return "NULL::int"
 	}
-	const next = "pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
-	return fmt.Sprintf("CASE WHEN %[1]s >= 3 THEN (ARRAY[%[2]s]::int[])[width_bucket(%[3]s - ((%[3]s - %[1]s) & 4294967295), ARRAY[%[4]s]::bigint[])] END",
-		xid, strings.Join(w.known, ","), next, strings.Join(w.xids, ","))
+	return fmt.Sprintf("CASE WHEN %[1]s >= 3 THEN (ARRAY[%[2]s]::int[])[width_bucket(%[3]d - ((%[3]d - %[1]s) & 4294967295), ARRAY[%[4]s]::bigint[])] END",
+		xid, strings.Join(w.known, ","), w.next, strings.Join(w.xids, ","))
 }
 
 // byTime gives the number of the one who wrote at a time, or NULL.

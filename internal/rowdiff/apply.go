@@ -1,9 +1,14 @@
 package rowdiff
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/host"
 	"github.com/goldfinch-etf/etf-deploy/internal/postgres"
@@ -57,39 +62,125 @@ type Applied struct {
 // parents; rows that come, parents before children. Each row is locked and held
 // against what was compared: one that was changed meanwhile is left, and so is
 // one that others refer to or whose parent is missing; the row's note says why.
-// A row whose change would change rows of other tables (ON DELETE CASCADE, a
-// trigger) is left too. Sequences are not touched.
+// A row whose change would change other rows (ON DELETE CASCADE, a trigger) is
+// left too. Sequences are not touched.
 //
 // It may be called again after a kill: rows that are done are passed over,
 // those that were left are tried again.
 func Apply(ctx context.Context, o ApplyOptions) (*Applied, error) {
-	return nil, errors.New("not yet")
+	conn, err := open(ctx, o.Host, o.Live, o.ApplicationName, present)
+	if err != nil {
+		return nil, err
+	}
+	defer closeConn(ctx, conn)
+	a := &applier{ApplyOptions: o, conn: conn}
+	result, err := a.run(ctx)
+	return result, wrap("restoring the chosen rows", err)
 }
 
-// VerifyOptions are those of VerifyApplied.
-type VerifyOptions struct {
-	Host            host.Host
-	Live            postgres.URL
-	ApplicationName string
-	Progress        func(done, total int64, text string) // rows looked at; nil: not reported
+// An applier deals with the chosen rows.
+type applier struct {
+	ApplyOptions
+	conn    *pgx.Conn
+	targets map[string]target
+	order   []string // tables, parents before children
+	begun   bool     // Between was called
+
+	done, total int64
 }
 
-// Verified says what VerifyApplied has proved.
-type Verified struct {
-	Restored    int64 `json:"restored"`     // rows that are as they should be
-	Quarantined int64 `json:"quarantined"`  // rows that are in quarantine and gone from their table
-	BroughtBack int64 `json:"brought_back"` // rows that equal the backup
-	Left        int64 `json:"left"`         // rows that could not be dealt with
-	Rewritten   int64 `json:"rewritten"`    // of the rows dealt with: written by others since
-	Others      int64 `json:"others"`       // rows that others have written since the comparison
-	Looked      int64 `json:"looked"`       // rows of all tables, none other of which was touched
+func (a *applier) run(ctx context.Context) (*Applied, error) {
+	var err error
+	if a.targets, err = targets(ctx, a.conn); err != nil {
+		return nil, err
+	}
+	if a.order, err = parentsFirst(ctx, a.conn); err != nil {
+		return nil, err
+	}
+	var counted bool
+	if err := a.conn.QueryRow(ctx, "SELECT current_setting('track_counts')::bool").Scan(&counted); err != nil {
+		return nil, err
+	}
+	if !counted {
+		return nil, errors.New("the server's setting track_counts is off, without which it cannot be proved that no other row is touched: set it on")
+	}
+	todo, err := a.choose(ctx)
+	if err != nil {
+		return nil, err
+	}
+	err = postgres.WithFence(ctx, a.conn, a.Token, func(pgx.Tx) error { return execAll(ctx, a.conn, quarantineSQL) })
+	if err != nil {
+		return nil, err
+	}
+	for g, rows := range todo {
+		a.total += int64(len(rows))
+		if !slices.Contains(a.order, g.table) { // no longer there: its rows are left, and say so
+			a.order = append(a.order, g.table)
+		}
+	}
+	// What had to be left because of another row may go once that is done.
+	for left := int64(-1); ; {
+		begin := a.done
+		if todo, err = a.pass(ctx, todo); err != nil {
+			return nil, err
+		}
+		n := int64(0)
+		for _, rows := range todo {
+			n += int64(len(rows))
+		}
+		if n == 0 || n == left || a.done == begin {
+			break
+		}
+		left = n
+	}
+	return a.result(ctx)
 }
 
-// VerifyApplied proves what Apply did: each restored row equals the backup in
-// the restored columns and the compared live row in the others; each
-// quarantined row is in etf_ops.quarantine and gone from its table; no other
-// row bears one of Apply's transactions; the tables' rows add up. What others
-// wrote meanwhile is counted apart. Any difference is a *MismatchError.
-func VerifyApplied(ctx context.Context, o VerifyOptions) (*Verified, error) {
-	return nil, errors.New("not yet")
+// A group is rows of one table with which the same is done.
+type group struct{ table, done string }
+
+// pass deals with the rows in the order that foreign keys ask for, and gives
+// back those that were left.
+func (a *applier) pass(ctx context.Context, todo map[group][]int64) (map[group][]int64, error) {
+	left := map[group][]int64{}
+	for _, g := range a.groups(todo) {
+		for batch := range slices.Chunk(todo[g], cmp.Or(a.Batch, 1000)) {
+			not, err := a.batch(ctx, g, batch)
+			if err != nil {
+				return nil, fmt.Errorf("table %s: %w", g.table, err)
+			}
+			left[g] = append(left[g], not...)
+			a.done += int64(len(batch) - len(not))
+			report(a.Progress).say(a.done, a.total, g.done+": "+g.table)
+		}
+	}
+	return left, nil
+}
+
+// groups is the order: what goes, children first; what comes, parents first;
+// what is set back.
+func (a *applier) groups(todo map[group][]int64) (order []group) {
+	for _, table := range slices.Backward(a.order) {
+		order = append(order, group{table, DoneQuarantined})
+	}
+	for _, done := range []string{DoneBroughtBack, DoneRestored} {
+		for _, table := range a.order {
+			order = append(order, group{table, done})
+		}
+	}
+	return slices.DeleteFunc(order, func(g group) bool { return len(todo[g]) == 0 })
+}
+
+// result counts what was done since the comparison.
+func (a *applier) result(ctx context.Context) (*Applied, error) {
+	r := &Applied{}
+	err := a.conn.QueryRow(ctx, `SELECT count(*) FILTER (WHERE done = 'restored'), count(*) FILTER (WHERE done = 'quarantined'),
+		count(*) FILTER (WHERE done = 'brought back'), count(*) FILTER (WHERE done = 'left') FROM etf_ops.work_rows`).
+		Scan(&r.Restored, &r.Quarantined, &r.BroughtBack, &r.Left)
+	if err != nil {
+		return nil, err
+	}
+	rows, _ := a.conn.Query(ctx, "SELECT format('%s %s: %s', tbl, key, note) FROM etf_ops.work_rows WHERE done = 'left' ORDER BY n LIMIT $1", maxSamples)
+	r.Samples, err = pgx.AppendRows(r.Samples, rows, pgx.RowTo[string])
+	return r, err
 }

@@ -20,7 +20,7 @@ func names(alias string, columns []column) string {
 // to_jsonb, but text where that would not keep the value exactly (the form of a
 // json, a jsonb null, an array that does not begin at 1).
 func document(alias string, columns []column) string {
-	return "(SELECT to_jsonb(r) FROM (SELECT " + each(columns, ", ", func(c column) string {
+	return `(SELECT to_jsonb("rowdiff r") FROM (SELECT ` + each(columns, ", ", func(c column) string {
 		value := alias + quote(c.name)
 		switch c.kind {
 		case textual:
@@ -29,7 +29,7 @@ func document(alias string, columns []column) string {
 			value = "CASE WHEN array_dims(" + value + `) !~ '^(\[1:\d+\])+$' THEN to_jsonb(` + value + "::text) ELSE to_jsonb(" + value + ") END"
 		}
 		return value + " AS " + quote(c.name)
-	}) + ") r)"
+	}) + `) "rowdiff r")` // a name that no column has
 }
 
 // record is a FROM item that turns such an object back into columns.

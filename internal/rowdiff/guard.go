@@ -23,7 +23,7 @@ func (s since) written(alias string) string {
 
 // xidReach is how many transactions back a row's xmin, which has 32 bits, can
 // be told from a later one. Some are left for those that begin meanwhile.
-const xidReach = 1<<31 - 1<<24
+var xidReach uint64 = 1<<31 - 1<<24 // less in a test
 
 // guard asks whether xmin can be trusted: only in the database that the backup
 // is of, and not after too many transactions.

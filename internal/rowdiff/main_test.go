@@ -229,3 +229,47 @@ func contains(t *testing.T, err error, words ...string) {
 		}
 	}
 }
+
+func (w *world) applyOptions(c Choice) ApplyOptions {
+	return ApplyOptions{Host: host.Local{}, Live: w.live, ApplicationName: "test", Token: token, Operation: operation, Choice: c}
+}
+
+func (w *world) apply(c Choice) *Applied {
+	w.Helper()
+	a, err := Apply(w.Context(), w.applyOptions(c))
+	if err != nil {
+		w.Fatal(err)
+	}
+	return a
+}
+
+// judge has every changed row of class restore, every added one of class
+// quarantine and every deleted one missing.
+func (w *world) judge() *world {
+	w.Helper()
+	w.exec(`UPDATE etf_ops.work_rows SET class = CASE kind WHEN 'changed' THEN 'restore' WHEN 'added' THEN 'quarantine' ELSE 'missing' END, sure = 'certain', why = 'because of "x"', writer = 'op-1'`)
+	return w
+}
+
+func (w *world) verify() *Verified {
+	w.Helper()
+	v, err := VerifyApplied(w.Context(), VerifyOptions{Host: host.Local{}, Live: w.live, ApplicationName: "test"})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return v
+}
+
+// contents is every row of some tables, as COPY writes them.
+func (w *world) contents(tables ...string) (all []string) {
+	w.Helper()
+	for _, name := range tables {
+		var out strings.Builder
+		if _, err := w.conn.PgConn().CopyTo(w.Context(), &out, "COPY (SELECT * FROM "+name+" t ORDER BY t::text COLLATE \"C\") TO STDOUT"); err != nil {
+			w.Fatal(err)
+		}
+		all = append(all, name)
+		all = append(all, strings.Split(out.String(), "\n")...)
+	}
+	return all
+}

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/goldfinch-etf/etf-deploy/internal/postgres"
 )
 
 // A table is an ordinary table of schema public as it is now.
@@ -38,7 +40,7 @@ const (
 
 // tablesSQL lists the tables with their columns. Equality under a
 // nondeterministic collation hides differences, so that text is looked at.
-// A domain counts as what it is over.
+// A domain counts as what it is over. Types come with their schema.
 var tablesSQL = `
 WITH own AS (SELECT c.oid, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 	WHERE n.nspname = 'public' AND c.relkind = 'r' AND c.relpersistence <> 't' AND c.relname <> 'alembic_version'
@@ -47,13 +49,14 @@ SELECT own.oid, own.nspname::text, own.relname::text,
 	(SELECT array_agg(a.attname::text ORDER BY k.n) FROM pg_index i CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, n)
 		JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum WHERE i.indrelid = own.oid AND i.indisprimary AND k.n <= i.indnkeyatts),
 	coalesce(array_agg(a.attname::text ORDER BY a.attnum) FILTER (WHERE a.attnum IS NOT NULL), '{}'),
-	coalesce(array_agg(format_type(a.atttypid, a.atttypmod) ORDER BY a.attnum) FILTER (WHERE a.attnum IS NOT NULL), '{}'),
+	coalesce(array_agg(CASE WHEN t.typnamespace = 'pg_catalog'::regnamespace THEN format_type(a.atttypid, a.atttypmod)
+		ELSE format('%I.%I', tn.nspname, t.typname) || CASE WHEN t.typcategory <> 'A' THEN substr(format_type(a.atttypid, a.atttypmod), length(format_type(a.atttypid, NULL)) + 1) ELSE '' END END ORDER BY a.attnum) FILTER (WHERE a.attnum IS NOT NULL), '{}'),
 	coalesce(array_agg(CASE WHEN NOT coalesce(l.collisdeterministic, true) THEN 'textual'
 		WHEN b.typcategory = 'A' AND ` + naturalType("e") + ` THEN 'array' WHEN ` + naturalType("b") + ` THEN 'natural' ELSE 'textual' END ORDER BY a.attnum) FILTER (WHERE a.attnum IS NOT NULL), '{}'),
 	coalesce(array_agg(b.oid = ANY ('{bool,int2,int4,int8,text,varchar,name,date,timestamp,uuid}'::regtype[]) AND coalesce(l.collisdeterministic, true)
 		ORDER BY a.attnum) FILTER (WHERE a.attnum IS NOT NULL), '{}')
 FROM own LEFT JOIN pg_attribute a ON a.attrelid = own.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
-LEFT JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type b ON b.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END
+LEFT JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_namespace tn ON tn.oid = t.typnamespace LEFT JOIN pg_type b ON b.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END
 LEFT JOIN pg_type e ON e.oid = b.typelem LEFT JOIN pg_collation l ON l.oid = a.attcollation
 GROUP BY own.oid, own.nspname, own.relname ORDER BY own.nspname, own.relname`
 
@@ -62,13 +65,9 @@ func naturalType(alias string) string {
 		AND (t.typcategory IN ('B', 'N', 'S', 'D', 'T', 'I', 'V') OR t.oid IN ('uuid'::regtype, 'bytea'::regtype)))`, "t.", alias+".")
 }
 
-// tables reads the tables of a database inside tx, whose search path is
-// pg_catalog from then on: types then come with their schema.
-func tables(ctx context.Context, tx pgx.Tx) ([]table, error) {
-	if _, err := tx.Exec(ctx, "SET LOCAL search_path = pg_catalog"); err != nil {
-		return nil, err
-	}
-	rows, _ := tx.Query(ctx, tablesSQL)
+// tables reads the tables of a database, whatever its search path.
+func tables(ctx context.Context, q postgres.Querier) ([]table, error) {
+	rows, _ := q.Query(ctx, tablesSQL)
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (t table, err error) {
 		var names, types, kinds []string
 		var canonical []bool
@@ -80,15 +79,6 @@ func tables(ctx context.Context, tx pgx.Tx) ([]table, error) {
 		return t, err
 	})
 	return list, wrap("reading the tables", err)
-}
-
-// tablesOf reads the tables in a transaction of its own.
-func tablesOf(ctx context.Context, conn *pgx.Conn) (list []table, err error) {
-	err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		list, err = tables(ctx, tx)
-		return err
-	})
-	return list, err
 }
 
 // ident is the table's name for a statement.

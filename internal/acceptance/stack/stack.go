@@ -86,6 +86,28 @@ func (s *Stack) Down(ctx context.Context) error {
 	return os.RemoveAll(s.Dir)
 }
 
+// With runs tests on a stack of their own and returns the code to exit with.
+// When they fail and ETF_KEEP is set, the stack stays for a look.
+func With(etfs int, run func(*Stack) int) (code int) {
+	ctx := context.Background()
+	s, err := Up(ctx, etfs, os.Stderr)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() {
+		if code != 0 && os.Getenv("ETF_KEEP") != "" {
+			fmt.Fprintln(os.Stderr, "kept for a look:", s.Dir)
+			return
+		}
+		if err := s.Down(ctx); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}()
+	return run(s)
+}
+
 func build(ctx context.Context, root, binary string) error {
 	unlock, err := LockMagefiles(root)
 	if err != nil {
