@@ -108,7 +108,24 @@ func (Rollback) Gradual(ctx context.Context,
 	yes *bool, // do not ask
 	wait *time.Duration, // how long to wait for a lease that somebody else holds
 ) error {
-	return operate(ctx, "rollback:gradual", checklist.Options{
+	o := checklist.Options{
 		To: value(to), Backup: value(backup), KeepRelease: set(keepRelease), BringBack: set(bringBack), Force: set(force), Reason: value(reason),
-	}, yes, wait)
+	}
+	return on(ctx, func(ctx context.Context, t *checklist.Target) error {
+		if err := checklist.CheckRollback(o); err != nil {
+			return err
+		}
+		if interrupted, err := t.Interrupted(ctx); err == nil && !interrupted {
+			p, err := t.PlanGradual(ctx, o, atTerminal() && !set(yes))
+			if err != nil {
+				return err
+			}
+			if err := p.Text(os.Stderr, t.Now()); err != nil {
+				return err
+			}
+			fmt.Fprintln(os.Stderr)
+		}
+		_, err := perform(ctx, t, "rollback:gradual", o, yes, wait)
+		return err
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/goldfinch-etf/etf-deploy/internal/rowdiff"
 	"github.com/goldfinch-etf/etf-deploy/internal/step"
 )
 
@@ -39,10 +40,41 @@ func (s gradualChoose) Run(ctx context.Context, r *step.Run) error {
 	return r.Note(ctx, factRelease, p.To)
 }
 
+// PlanGradual finds out what a gradual rollback would do, and changes nothing.
+// With count it looks, too, which rows were written since the backup.
+func (t *Target) PlanGradual(ctx context.Context, o Options, count bool) (*RollbackPlan, error) {
+	p, err := t.planGradual(ctx, o)
+	if err != nil || !count {
+		return p, err
+	}
+	compare, _, err := t.compareWith(ctx, p.Backup)
+	if err != nil {
+		return nil, err
+	}
+	compare.ApplicationName = "etf-deploy"
+	p.Written, err = rowdiff.Count(ctx, compare)
+	return p, err
+}
+
+// gradualText says what becomes of the code, for a person.
+func (p *RollbackPlan) gradualText() string {
+	switch {
+	case p.To.ID == p.Live.ID:
+		return "the code stays, as -keep-release asks"
+	case p.Way == WayCode:
+		return "code only: the database is at that release's head"
+	case p.Beside && p.Way == WayDowngrade:
+		return "code, behind a downgrade under the running API: every row and value stays"
+	case p.Beside:
+		return fmt.Sprintf("code: the database stays at %s, which only adds to what that release knows", orNone(p.Head))
+	}
+	return "none for the code while the API answers: it stays, the rows are repaired, and the updates stay paused"
+}
+
 // planGradual is PlanRollback for a rollback that leaves the database where it
 // is: without a way for the code it repairs the rows all the same.
 func (t *Target) planGradual(ctx context.Context, o Options) (*RollbackPlan, error) {
-	p := &RollbackPlan{Version: formatVersion}
+	p := &RollbackPlan{Version: formatVersion, Gradual: true}
 	if err := t.chooseRelease(ctx, p, o.To); err != nil {
 		if !o.KeepRelease || p.Live.ID == "" {
 			return nil, err

@@ -36,6 +36,11 @@ type Inconsistencies struct {
 	SQL       string            `json:"sql"`
 }
 
+// inconsistencyFile is where the rows are listed that an operation has found.
+func (t *Target) inconsistencyFile(operation, kind string) string {
+	return path.Join(t.opsDir(), "inconsistencies", operation+"."+kind)
+}
+
 // factInconsistencies is the latest Inconsistencies of an operation.
 const factInconsistencies = "inconsistencies"
 
@@ -183,7 +188,7 @@ func (t *Target) untouched(ctx context.Context, k postgres.KeptDatabase) bool {
 	if err != nil {
 		return false
 	}
-	_, carried := log.Step("rollback:written")
+	_, carried := log.Step(writtenStep{}.String())
 	return !carried
 }
 
@@ -215,11 +220,11 @@ func (t *Target) listInconsistencies(ctx context.Context, r *step.Run, found *In
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	if err := t.writeLater(ctx, found.CSV, func(w *hostFile) error { return rowdiff.WriteCSV(ctx, conn, w) }); err != nil {
-		return err
+	if err := t.writeFile(ctx, found.CSV, func(w io.Writer) error { return rowdiff.WriteCSV(ctx, conn, w) }); err != nil {
+		return fmt.Errorf("writing %s: %w", found.CSV, err)
 	}
-	if err := t.writeLater(ctx, found.SQL, func(w *hostFile) error { return rowdiff.WriteSQL(ctx, conn, w) }); err != nil {
-		return err
+	if err := t.writeFile(ctx, found.SQL, func(w io.Writer) error { return rowdiff.WriteSQL(ctx, conn, w) }); err != nil {
+		return fmt.Errorf("writing %s: %w", found.SQL, err)
 	}
 	if found.Judged, err = rowdiff.Tally(ctx, conn); err != nil {
 		return err

@@ -110,7 +110,7 @@ func TestOnward(t *testing.T) {
 }
 
 // Of a step that did not come to change anything, nothing is left behind.
-func TestUntouched(t *testing.T) {
+func TestStepThatChangedNothing(t *testing.T) {
 	target := filed(t)
 	target.Observer = report.NewPrinter(&strings.Builder{})
 	target.Config.Operation.Expiry = time.Minute

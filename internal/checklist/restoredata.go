@@ -188,6 +188,9 @@ func checkRepair(o Options) error {
 // choice is which rows a person chose.
 func (t *Target) choice(ctx context.Context, o Options) (rowdiff.Choice, error) {
 	c := rowdiff.Choice{BringBack: o.BringBack, Table: o.Table, Where: o.Where}
+	if c.Table != "" && !strings.Contains(c.Table, ".") {
+		c.Table = "public." + c.Table
+	}
 	if o.CSV == "" {
 		return c, nil
 	}
@@ -205,13 +208,13 @@ func (t *Target) WriteRestoreSQL(ctx context.Context, w io.Writer, o Options) er
 	if err := checkRepair(o); err != nil {
 		return err
 	}
-	if _, err := t.comparisonNow(ctx); err != nil {
-		return orNoComparison(err)
-	}
-	conn, err := t.connect(ctx, "etf-deploy")
+	choice, err := t.choice(ctx, o)
 	if err != nil {
 		return err
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	return rowdiff.WriteSQL(ctx, conn, w)
+	u, err := t.databaseURL()
+	if err != nil {
+		return err
+	}
+	return orNoComparison(rowdiff.WriteChosenSQL(ctx, rowdiff.ApplyOptions{Host: t.Host, Live: u, ApplicationName: "etf-deploy", Choice: choice}, w))
 }

@@ -47,6 +47,7 @@ type RollbackPlan struct {
 	Backup     *Manifest           `json:"backup,omitempty"`        // the one before the live release wrote anything; nil: none
 	Written    *rowdiff.Diff       `json:"written,omitempty"`       // rows written since that backup
 	Expected   Expectation         `json:"expected"`
+	Gradual    bool                `json:"gradual,omitempty"` // the database stays, and rows are repaired in it
 }
 
 // An Expectation is how long a rollback will take, by what was measured before.

@@ -34,7 +34,11 @@ func (p *RollbackPlan) Text(w io.Writer, now time.Time) error {
 	} else {
 		row("backup", "%s, %s old, %s, proven %s", p.Backup.ID, report.Duration(now.Sub(p.Backup.Created)), report.Bytes(p.Backup.Database.Size), proofText(p.Backup.Proof))
 	}
-	row("takes", "%s", p.Expected)
+	if p.Gradual {
+		row("stops", "updates, until the rows are repaired; the API goes on answering")
+	} else {
+		row("takes", "%s", p.Expected)
+	}
 	if err := p.writtenText(w); err != nil {
 		return err
 	}
@@ -55,6 +59,8 @@ func (p *RollbackPlan) Text(w io.Writer, now time.Time) error {
 
 func (p *RollbackPlan) wayText() string {
 	switch {
+	case p.Gradual:
+		return p.gradualText()
 	case p.Way == WayCode:
 		return "code only: the database stays as it is, with every row"
 	case p.Way == WayDowngrade && p.Beside:
@@ -75,7 +81,9 @@ func (p *RollbackPlan) writtenText(w io.Writer) error {
 		row("written since", "nothing")
 		return nil
 	}
-	if p.Way == WayRestore {
+	if p.Gradual {
+		row("written since", "is judged row by row: what is wrong is restored or quarantined, the rest stays")
+	} else if p.Way == WayRestore {
 		row("written since", "stays in the replaced database and is listed in a file; -carry=all writes it into the restored one")
 	} else {
 		row("written since", "stays where it is")

@@ -14,11 +14,11 @@ import (
 	"github.com/goldfinch-etf/etf-deploy/internal/postgres"
 )
 
-// statementsSQL lists the judged rows that are not done, in the order in which
-// Apply deals with them. $1 is the tables, parents first.
-const statementsSQL = `SELECT w.n, w.tbl, w.key, w.kind, w.backup, w.live, coalesce(w.columns, w.changed, '{}'), coalesce(w.sure, ''), coalesce(w.why, ''), c.operation
+// statementsSQL lists rows that are not done, in the order in which Apply deals
+// with them, with the columns to set back. $1 is the tables, parents first.
+const statementsSQL = `SELECT w.n, w.tbl, w.key, w.kind, w.backup, w.live, coalesce(%s, '{}'), coalesce(w.sure, ''), coalesce(w.why, ''), c.operation
 	FROM etf_ops.work_rows w CROSS JOIN etf_ops.work_comparison c
-	WHERE (w.class, w.kind) IN (('restore', 'changed'), ('quarantine', 'added'), ('missing', 'deleted')) AND (w.done IS NULL OR w.done = 'left')
+	WHERE %s AND (w.done IS NULL OR w.done = 'left')
 	ORDER BY array_position('{added,changed,deleted}', w.kind), array_position($1, w.tbl) * CASE w.kind WHEN 'added' THEN -1 ELSE 1 END, w.n`
 
 // WriteSQL writes the statements that Apply would run, one a row, to be read
@@ -32,14 +32,21 @@ func WriteSQL(ctx context.Context, q postgres.Querier, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	rows, err := q.Query(ctx, statementsSQL, order)
+	return writeStatements(ctx, q, w, fmt.Sprintf(statementsSQL, "coalesce(w.columns, w.changed)",
+		"(w.class, w.kind) IN (('restore', 'changed'), ('quarantine', 'added'), ('missing', 'deleted'))"), false, order)
+}
+
+// writeStatements writes one a row; with bring those that are brought back not
+// as comments.
+func writeStatements(ctx context.Context, q postgres.Querier, w io.Writer, sql string, bring bool, args ...any) error {
+	rows, err := q.Query(ctx, sql, args...)
 	if err != nil {
 		return wrap("reading the judged rows", err)
 	}
 	out := bufio.NewWriter(w)
 	out.WriteString("-- What is to be done with the rows that differ from the backup. This is for reading:\n" +
 		"-- data:restore does the same, and leaves alone what was changed since.\nBEGIN;\n")
-	var s statement
+	s := statement{bring: bring}
 	var sure, why string
 	_, err = pgx.ForEachRow(rows, []any{&s.n, &s.table, &s.key, &s.kind, &s.backup, &s.live, &s.columns, &sure, &why, &s.operation}, func() error {
 		s.why = oneLine(why)
@@ -64,6 +71,7 @@ type statement struct {
 	table, kind, why, operation string
 	key, backup, live           json.RawMessage
 	columns                     []string
+	bring                       bool // a deleted row is brought back
 }
 
 func (s *statement) text() (string, error) {
@@ -91,7 +99,11 @@ func (s *statement) text() (string, error) {
 		for i, name := range names {
 			columns[i], values[i] = quote(name), backup[name]
 		}
-		return comment(fmt.Sprintf("INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE VALUES (%s);", table, strings.Join(columns, ", "), strings.Join(values, ", "))), nil
+		text := fmt.Sprintf("INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE VALUES (%s);", table, strings.Join(columns, ", "), strings.Join(values, ", "))
+		if !s.bring {
+			text = comment(text)
+		}
+		return text, nil
 	}
 	live, _, err := literals(s.live)
 	if err != nil {
