@@ -27,6 +27,9 @@ func gradual(t *testing.T, s *stack.Stack) {
 	if query[string](t, s, "", right, newest) == before {
 		t.Fatal("the corrupting release has corrupted nothing")
 	}
+	for _, id := range etfs { // the API has it in its cache now
+		get(t, s, "/api/v1/etf/"+id)
+	}
 	// Right ones, of people and of the API, written meanwhile.
 	post(t, s, "/api/v1/etf", map[string]any{"id": "MEAN.DE", "symbol": "MEAN.DE", "name": "Meanwhile", "isin": "IE00BKM4GZ66", "currency": "EUR"})
 	post(t, s, "/api/v1/etf/MEAN.DE/prices", map[string]any{"date": "2026-11-19", "price": 31.07})
@@ -56,6 +59,12 @@ func gradual(t *testing.T, s *stack.Stack) {
 	} {
 		if n := query[int](t, s, "", sql); n != want {
 			t.Errorf("%s: %d, want %d", sql, n, want)
+		}
+	}
+	for _, id := range etfs { // nor does its cache know the wrong ones
+		told := get(t, s, "/api/v1/etf/"+id)["last_price"]
+		if want := query[float64](t, s, "", "select last_price::float8 from etfs where id = $1", id); told != want {
+			t.Errorf("the API says %v of %s, the database %v", told, id, want)
 		}
 	}
 	// Again is harmless: nothing differs that is wrong.

@@ -101,6 +101,21 @@ func post(t *testing.T, s *stack.Stack, path string, body any) map[string]any {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return answerOf(t, path, res)
+}
+
+func get(t *testing.T, s *stack.Stack, path string) map[string]any {
+	t.Helper()
+	client := &http.Client{Timeout: 10 * time.Second}
+	res, err := client.Get(s.Env["ETF_API_URL"] + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answerOf(t, path, res)
+}
+
+func answerOf(t *testing.T, path string, res *http.Response) map[string]any {
+	t.Helper()
 	defer res.Body.Close()
 	var answer map[string]any
 	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil || res.StatusCode >= 300 {
