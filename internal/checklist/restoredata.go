@@ -78,10 +78,6 @@ func (s restoreDataStep) Run(ctx context.Context, r *step.Run) error {
 	for _, sample := range applied.Samples {
 		r.Log("left: %s", sample)
 	}
-	// What the API has remembered of the wrong rows goes with them.
-	if _, err := t.clearCache(ctx, r); err != nil {
-		return fmt.Errorf("the rows are restored, and the cache still has wrong ones: %w", err)
-	}
 	r.Say("%s", appliedText(applied))
 	return r.Note(ctx, factRestored, applied)
 }
