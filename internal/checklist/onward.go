@@ -21,19 +21,19 @@ type onward struct {
 
 // leave records that an operation is left as it is, for a person.
 func (a Agenda) leave(ctx context.Context, op *step.Operation, why error) error {
-	text := ""
+	text := op.ID() + " was left as it is"
 	if a.Onward != nil {
-		text = "; " + a.Onward.state
+		text += ": " + a.Onward.state + "\n"
 		if a.Onward.resumes {
-			text += "; `resume` goes on with " + join(stepsLeft(op.Journal().Log(), a))
+			text += "`resume` goes on with " + join(stepsLeft(op.Journal().Log(), a)) + "; "
 		}
-		text += "; " + a.Onward.ways
+		text += a.Onward.ways
 		if a.Onward.told != nil {
 			a.Onward.told(ctx, op, why.Error())
 		}
 	}
 	err := op.End(ctx, journal.Left, why.Error())
-	return errors.Join(fmt.Errorf("%w: %w (%s was left as it is%s)", step.ErrNeedsPerson, why, op.ID(), text), err)
+	return errors.Join(fmt.Errorf("%w: %w\n%s", step.ErrNeedsPerson, why, text), err)
 }
 
 // errUntouched is in the error of a step that would have changed the service
