@@ -23,8 +23,8 @@ func (i *Inconsistencies) count(table, class string) (n int64) {
 }
 
 func (i *Inconsistencies) summary() string {
-	return fmt.Sprintf("%s rows differ from backup %s: %s to restore, %s to quarantine, %s right, %s deleted since; listed in %s",
-		report.Count(i.Diff.Differ()), i.Backup, report.Count(i.count("", rowdiff.ClassRestore)), report.Count(i.count("", rowdiff.ClassQuarantine)),
+	return fmt.Sprintf("%s that differ from backup %s: %s to restore, %s to quarantine, %s right, %s deleted since; listed in %s",
+		rowsText(i.Diff.Differ()), i.Backup, report.Count(i.count("", rowdiff.ClassRestore)), report.Count(i.count("", rowdiff.ClassQuarantine)),
 		report.Count(i.count("", rowdiff.ClassKeep)), report.Count(i.count("", rowdiff.ClassMissing)), i.CSV)
 }
 

@@ -82,8 +82,15 @@ func (s restoreDataStep) Run(ctx context.Context, r *step.Run) error {
 	return r.Note(ctx, factRestored, applied)
 }
 
+func rowsText(n int64) string {
+	if n == 1 {
+		return "1 row"
+	}
+	return report.Count(n) + " rows"
+}
+
 func appliedText(a *rowdiff.Applied) string {
-	text := fmt.Sprintf("%s rows restored, %s quarantined, %s brought back", report.Count(a.Restored), report.Count(a.Quarantined), report.Count(a.BroughtBack))
+	text := fmt.Sprintf("%s restored, %s quarantined, %s brought back", rowsText(a.Restored), report.Count(a.Quarantined), report.Count(a.BroughtBack))
 	if a.Left > 0 {
 		text += fmt.Sprintf(", %s left as they are: they have changed since they were compared, or others depend on them", report.Count(a.Left))
 	}
