@@ -59,7 +59,7 @@ func TestCheckRef(t *testing.T) {
 // stands for, and can be asked for by its name.
 func TestSections(t *testing.T) {
 	seen := map[string]bool{}
-	for _, section := range []Checks{PreDeployment, ServiceDependencies, Verification} {
+	for _, section := range []Checks{PreDeployment, ServiceDependencies, Verification, GradualRollback} {
 		for _, c := range section {
 			if seen[c.Name] || c.Command == "" || c.look == nil {
 				t.Errorf("%q: twice, or incomplete", c.Name)

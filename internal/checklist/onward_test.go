@@ -259,3 +259,20 @@ func TestWhyPaused(t *testing.T) {
 		}
 	}
 }
+
+// The order is the plan's, with what it forgot: whoever changes it should have
+// to say so here. Nothing is touched before the pause.
+func TestOrderOfAGradualRollback(t *testing.T) {
+	agenda := filed(t).gradual(Options{})
+	var names []string
+	for _, s := range agenda.Steps {
+		if _, touches := s.(step.Changer); touches && !slices.Contains(names, "updates:pause") && s.String() != "updates:pause" {
+			t.Errorf("%s touches the service before the updates are paused", s)
+		}
+		names = append(names, s.String())
+	}
+	want := []string{"rollback:choose", "lease:fence", "updates:pause", "updates:wait", "data:verify", "data:inconsistencies", "rollback:code", "data:restore", "data:verifyRestoration", "updates:resume"}
+	if diff := cmp.Diff(want, names); diff != "" {
+		t.Error(diff)
+	}
+}

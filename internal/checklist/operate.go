@@ -27,37 +27,6 @@ type Agenda struct {
 	Onward *onward // with Keep: what was left can be gone on with
 }
 
-// onward is how an operation that is left as it is can be gone on with: a step
-// that failed is run again.
-type onward struct {
-	state   string                                                    // what is so until then
-	ways    string                                                    // which commands there are
-	resumes bool                                                      // also after it was left: `resume` goes on with it
-	again   []string                                                  // steps that are done again then, whether they were done or not
-	told    func(ctx context.Context, op *step.Operation, why string) // when it is left; may be nil
-}
-
-// leave records that an operation is left as it is, for a person.
-func (a Agenda) leave(ctx context.Context, op *step.Operation, why error) error {
-	text := ""
-	if a.Onward != nil {
-		text = "; " + a.Onward.state
-		if a.Onward.resumes {
-			text += "; `resume` goes on with " + join(stepsLeft(op.Journal().Log(), a))
-		}
-		text += "; " + a.Onward.ways
-		if a.Onward.told != nil {
-			a.Onward.told(ctx, op, why.Error())
-		}
-	}
-	err := op.End(ctx, journal.Left, why.Error())
-	return errors.Join(fmt.Errorf("%w: %w (%s was left as it is%s)", step.ErrNeedsPerson, why, op.ID(), text), err)
-}
-
-// errUntouched is in the error of a step that would have changed the service
-// and did not come to it.
-var errUntouched = errors.New("nothing was changed")
-
 // Operate runs a target that changes something, as an operation of its own or
 // as the next stage of one that is open. The operation is returned also with
 // an error, for the report, unless it never began. Over an interrupted

@@ -60,7 +60,7 @@ var wrongPrices = Inconsistencies{
 }
 
 func TestInconsistenciesForPeople(t *testing.T) {
-	if got := wrongPrices.summary(); got != "1 542 rows differ from backup 20261123T120000Z-abcdef12: 1 524 to restore, 6 to quarantine, 10 right, 2 deleted since; listed in /ops/op.csv" {
+	if got := wrongPrices.summary(); got != "1 542 rows that differ from backup 20261123T120000Z-abcdef12: 1 524 to restore, 6 to quarantine, 10 right, 2 deleted since; listed in /ops/op.csv" {
 		t.Error(got)
 	}
 	want := []string{

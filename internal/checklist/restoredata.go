@@ -71,19 +71,26 @@ func (s restoreDataStep) Run(ctx context.Context, r *step.Run) error {
 	if err != nil {
 		return err
 	}
+	// The API has answers in it that were made of the wrong rows.
+	if _, err := t.clearCache(ctx, r); err != nil {
+		return fmt.Errorf("%s; the cache still has answers made of what was wrong: %w", appliedText(applied), err)
+	}
 	for _, sample := range applied.Samples {
 		r.Log("left: %s", sample)
-	}
-	// What the API has remembered of the wrong rows goes with them.
-	if _, err := t.clearCache(ctx, r); err != nil {
-		return fmt.Errorf("the rows are restored, and the cache still has wrong ones: %w", err)
 	}
 	r.Say("%s", appliedText(applied))
 	return r.Note(ctx, factRestored, applied)
 }
 
+func rowsText(n int64) string {
+	if n == 1 {
+		return "1 row"
+	}
+	return report.Count(n) + " rows"
+}
+
 func appliedText(a *rowdiff.Applied) string {
-	text := fmt.Sprintf("%s rows restored, %s quarantined, %s brought back", report.Count(a.Restored), report.Count(a.Quarantined), report.Count(a.BroughtBack))
+	text := fmt.Sprintf("%s restored, %s quarantined, %s brought back", rowsText(a.Restored), report.Count(a.Quarantined), report.Count(a.BroughtBack))
 	if a.Left > 0 {
 		text += fmt.Sprintf(", %s left as they are: they have changed since they were compared, or others depend on them", report.Count(a.Left))
 	}

@@ -32,46 +32,6 @@ func (t *Target) unfinished(ctx context.Context) ([]journal.Log, error) {
 	return stillOpen(logs), nil
 }
 
-// stillOpen are those of many operations, newest first, that somebody may go on
-// with.
-func stillOpen(logs []journal.Log) []journal.Log {
-	var open []journal.Log
-	overtaken := false
-	for _, log := range logs {
-		if mayGoOn(log) && !(log.Outcome() == journal.Left && overtaken) {
-			open = append(open, log)
-		}
-		overtaken = overtaken || overtakes(log)
-	}
-	return open
-}
-
-// mayGoOn reports whether an operation, by itself, can be gone on with.
-func mayGoOn(log journal.Log) bool {
-	switch log.Outcome() {
-	case "", journal.Stuck:
-		return true
-	}
-	return log.Outcome() == journal.Left && log.Header().Kind == gradualKind
-}
-
-// overtakes reports whether, behind this operation, nobody goes on any more
-// with an earlier one that was left as it is.
-func overtakes(log journal.Log) bool {
-	switch log.Header().Kind {
-	case gradualKind:
-		return log.Outcome() != journal.Unchanged
-	case rollbackKind:
-		return log.Outcome() == journal.Succeeded || log.Outcome() == journal.Left // then it is where it went to
-	case "deploy", unpauseStep{}.String():
-		return log.Outcome() == journal.Succeeded
-	case stagesKind:
-		state, _ := log.Step(activateStep{}.String())
-		return log.Outcome() == journal.Succeeded && state.Touched()
-	}
-	return false
-}
-
 // Interrupted reports whether an operation is unfinished on a service that it
 // had begun to change: no other begins over it.
 func (t *Target) Interrupted(ctx context.Context) (bool, error) {

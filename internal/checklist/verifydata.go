@@ -51,8 +51,8 @@ func (t *Target) lookRestored(ctx context.Context, name string, progress func(do
 	case err != nil:
 		return unseen(looked, err, "")
 	}
-	text := fmt.Sprintf("%s rows as in the backup, %s in quarantine, %s brought back; no other of %s rows was touched",
-		report.Count(v.Restored), report.Count(v.Quarantined), report.Count(v.BroughtBack), report.Count(v.Looked))
+	text := fmt.Sprintf("%s as in the backup, %s in quarantine, %s brought back; no other of %s was touched",
+		rowsText(v.Restored), report.Count(v.Quarantined), report.Count(v.BroughtBack), rowsText(v.Looked))
 	if v.Others > 0 {
 		text += fmt.Sprintf("; %s written by others since", report.Count(v.Others))
 	}
