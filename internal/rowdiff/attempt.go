@@ -1,0 +1,232 @@
+package rowdiff
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Why an attempt was given up for a slower one.
+var (
+	errManyCandidates = errors.New("most rows were written since the backup")
+	errCounts         = errors.New("the counts do not add up")
+)
+
+// An attempt compares one table: the rows that were written since, or every
+// row.
+type attempt struct {
+	*comparison
+	t      table
+	why    string // why every row is compared; empty: those written since
+	asText bool   // the backup's values are loaded as text and their types tried
+	d      TableDiff
+
+	shared  []column
+	source  string // FROM item of the live rows that are compared, as c
+	xid     string // expression for their xmin
+	wholeIn bool   // all rows of the backup are in backupTable
+	found   int64  // rows in backupTable, where it does not hold all
+	keysIn  bool   // keysTable is filled
+	missing bool   // missingTable is filled
+}
+
+func (a *attempt) run(ctx context.Context) error {
+	rows, ok, err := a.src.has(ctx, a.t)
+	if err != nil {
+		return err
+	}
+	a.d.BackupRows = rows
+	if len(a.t.key) == 0 {
+		a.d, err = a.countOnly(ctx, a.d, "no primary key: only counted")
+		return err
+	}
+	if !ok {
+		a.why = "the backup has no such table"
+	}
+	if err := a.look(ctx); err != nil {
+		return err
+	}
+	if ok {
+		err = a.readBackup(ctx)
+	} else {
+		a.shared, a.wholeIn = a.t.columns, true
+		r := &reading{conn: a.conn, table: a.t}
+		err = r.remake(ctx, backupTable, a.t.columns)
+	}
+	if err != nil {
+		return err
+	}
+	return a.list(ctx)
+}
+
+// look finds the candidates. One scan counts the rows and finds where they are.
+func (a *attempt) look(ctx context.Context) error {
+	a.d.How, a.source, a.xid = "every row: "+a.why, a.t.ident()+" c", "c.xmin::text::bigint"
+	if a.why != "" {
+		err := a.tx.QueryRow(ctx, "SELECT count(*) FROM "+a.t.ident()).Scan(&a.d.Rows)
+		a.d.Candidates = a.d.Rows
+		return err
+	}
+	written := a.since.written("t.")
+	err := execAll(ctx, a.conn, "DROP TABLE IF EXISTS "+scanTable+", "+liveTable+
+		"; CREATE TEMP TABLE rowdiff_scan AS SELECT count(*) AS rows, count(*) FILTER (WHERE "+written+") AS candidates, array_agg(t.ctid) FILTER (WHERE "+written+") AS at FROM "+a.t.ident()+" t")
+	if err != nil {
+		return err
+	}
+	if err := a.tx.QueryRow(ctx, "SELECT rows, candidates FROM "+scanTable).Scan(&a.d.Rows, &a.d.Candidates); err != nil {
+		return err
+	}
+	if a.d.Candidates > 1000 && a.d.Candidates > a.d.Rows/2 {
+		return errManyCandidates
+	}
+	a.d.How, a.source, a.xid = "rows written since (xmin)", liveTable+" c", `c."rowdiff xid"`
+	return execAll(ctx, a.conn, "CREATE TEMP TABLE rowdiff_live AS SELECT "+names("t.", a.t.columns)+`, t.xmin::text::bigint AS "rowdiff xid" FROM `+
+		a.t.ident()+" t WHERE t.ctid = ANY ((SELECT at FROM "+scanTable+")::tid[]); ANALYZE "+liveTable)
+}
+
+// readBackup loads the backup's rows with the candidates' keys, and those whose
+// keys the live table no longer has.
+func (a *attempt) readBackup(ctx context.Context) error {
+	a.shared = a.t.columns
+	a.wholeIn = a.why != "" || a.src.whole(a.t, a.d.Candidates)
+	first := a.reading(backupTable)
+	switch {
+	case a.wholeIn:
+	case a.d.Candidates == 0 && a.d.BackupRows == a.d.Rows:
+		// as in the backup: neither written nor deleted
+		return first.remake(ctx, backupTable, a.t.columns)
+	default:
+		first.wanted = "SELECT " + names("", a.t.keyColumns()) + " FROM " + liveTable
+		first.keys = a.d.BackupRows > a.d.Rows // some were surely deleted
+	}
+	if err := a.read(ctx, first); err != nil {
+		return err
+	}
+	if a.wholeIn {
+		return nil
+	}
+	a.keysIn = first.keys
+	if err := a.tx.QueryRow(ctx, "SELECT count(*) FROM "+backupTable).Scan(&a.found); err != nil {
+		return err
+	}
+	// What is no candidate is in the backup, and so is what was found.
+	deleted := a.d.BackupRows - (a.d.Rows - a.d.Candidates + a.found)
+	if deleted < 0 {
+		return errCounts
+	}
+	if deleted == 0 {
+		return nil
+	}
+	return a.readMissing(ctx)
+}
+
+func (a *attempt) readMissing(ctx context.Context) error {
+	if !a.keysIn {
+		r := a.reading("")
+		r.keys = true
+		if err := a.read(ctx, r); err != nil {
+			return err
+		}
+	}
+	key := a.t.keyColumns()
+	err := execAll(ctx, a.conn, "ANALYZE "+keysTable+"; DROP TABLE IF EXISTS "+goneTable+"; CREATE TEMP TABLE rowdiff_gone AS SELECT "+names("k.", key)+
+		" FROM "+keysTable+" k WHERE NOT EXISTS (SELECT FROM "+a.t.ident()+" t WHERE "+sameKey("t.", "k.", key)+"); DROP TABLE "+keysTable)
+	if err != nil {
+		return err
+	}
+	r := a.reading(missingTable)
+	r.wanted = "SELECT " + names("", key) + " FROM " + goneTable
+	a.missing = true
+	return a.read(ctx, r)
+}
+
+func (a *attempt) reading(into string) *reading {
+	return &reading{conn: a.conn, table: a.t, into: into, asText: a.asText, seen: func(rows int64) { a.say(a.t, rows, "reading the backup of") }}
+}
+
+// read loads, and learns which columns both have.
+func (a *attempt) read(ctx context.Context, r *reading) error {
+	err := a.src.read(ctx, r)
+	if r.pump != nil && err != nil {
+		r.pump.close()
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	unfit, err := r.finish(ctx)
+	if err != nil {
+		return err
+	}
+	for _, name := range append(a.t.leftOut(r.columns), unfit...) {
+		if slices.Contains(a.d.LeftOut, name) {
+			continue
+		}
+		if a.t.isKey(name) {
+			return errNoBackupKey
+		}
+		a.d.LeftOut = append(a.d.LeftOut, name)
+		a.shared = slices.DeleteFunc(slices.Clone(a.shared), func(c column) bool { return c.name == name })
+	}
+	return nil
+}
+
+// list stores what differs and holds it against the counts.
+func (a *attempt) list(ctx context.Context) error {
+	rows, err := a.tx.Query(ctx, fmt.Sprintf("WITH stored AS (INSERT INTO %s %s RETURNING kind) SELECT kind, count(*) FROM stored GROUP BY kind", rowsTable, a.differing()))
+	if err != nil {
+		return err
+	}
+	for rows.Next() {
+		var kind string
+		var n int64
+		if err := rows.Scan(&kind, &n); err != nil {
+			return err
+		}
+		*map[string]*int64{Added: &a.d.Added, Changed: &a.d.Changed, Deleted: &a.d.Deleted}[kind] = n
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	if a.d.BackupRows != a.d.Rows-a.d.Added+a.d.Deleted {
+		return fmt.Errorf("%w: %d rows in the backup, %d in the live database, of which %d were added and %d deleted: verify the backup",
+			errCounts, a.d.BackupRows, a.d.Rows, a.d.Added, a.d.Deleted)
+	}
+	return nil
+}
+
+// differing is the query of the rows that differ, numbered in the order of
+// their keys.
+func (a *attempt) differing() string {
+	key := a.t.keyColumns()
+	values := slices.DeleteFunc(slices.Clone(a.shared), func(c column) bool { return a.t.isKey(c.name) })
+	one := "b." + quote(a.t.key[0]) + " IS NULL"
+	changed, array := "false", "'{}'::text[]"
+	if len(values) > 0 {
+		changed = each(values, " OR ", func(c column) string { return differs("c.", "b.", c) })
+		array = "array_remove(ARRAY[" + each(values, ", ", func(c column) string {
+			return "CASE WHEN " + differs("c.", "b.", c) + " THEN " + literal(c.name) + " END"
+		}) + "], NULL)"
+	}
+	order := func(alias string) string {
+		i := 0
+		return each(key, ", ", func(c column) string { i++; return fmt.Sprintf("%s%s AS k%d", alias, quote(c.name), i) })
+	}
+	i := 0
+	by := each(key, ", ", func(column) string { i++; return fmt.Sprintf("k%d", i) })
+	sql := "SELECT " + order("c.") + ", " + document("c.", key) + " AS key, CASE WHEN " + one + " THEN 'added' ELSE 'changed' END AS kind, CASE WHEN NOT (" + one + ") THEN " +
+		document("b.", a.shared) + " END AS backup, " + document("c.", a.shared) + " AS live, " + a.xid + " AS xid, CASE WHEN NOT (" + one + ") THEN " + array + " END AS changed FROM " +
+		a.source + " LEFT JOIN " + backupTable + " b ON " + sameKey("c.", "b.", key) + " WHERE " + one + " OR " + changed
+	gone := ""
+	switch {
+	case a.missing:
+		gone = missingTable + " b"
+	case a.wholeIn:
+		gone = backupTable + " b WHERE NOT EXISTS (SELECT FROM " + a.t.ident() + " t WHERE " + sameKey("t.", "b.", key) + ")"
+	}
+	if gone != "" {
+		sql += " UNION ALL SELECT " + order("b.") + ", " + document("b.", key) + ", 'deleted', " + document("b.", a.shared) + ", NULL, NULL, NULL FROM " + gone
+	}
+	return fmt.Sprintf("SELECT %d + row_number() OVER (ORDER BY %s), %s, key, kind, backup, live, xid, changed FROM (%s) d", a.n, by, literal(a.t.name), sql)
+}
