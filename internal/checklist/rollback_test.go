@@ -174,8 +174,9 @@ func TestHoldsData(t *testing.T) {
 	defer conn.Close(t.Context())
 	_, err = conn.PgConn().Exec(t.Context(), `CREATE TABLE public.t (id int, empty text, full_one text, source text NOT NULL DEFAULT 'yfinance',
 		other text NOT NULL DEFAULT 'yfinance', adjusted bool NOT NULL DEFAULT false, made timestamptz DEFAULT now(),
-		twice int GENERATED ALWAYS AS (id * 2) STORED, nothing int DEFAULT 7);
-		INSERT INTO t (id, full_one, other, nothing) VALUES (1, NULL, 'yfinance', 7), (2, 'x', 'manual', NULL);
+		twice int GENERATED ALWAYS AS (id * 2) STORED, nothing int DEFAULT 7,
+		notes json NOT NULL DEFAULT '{}', tags json NOT NULL DEFAULT '[]', cost numeric(8,2) NOT NULL DEFAULT 0);
+		INSERT INTO t (id, full_one, other, nothing) VALUES (1, NULL, 'yfinance', 7), (2, 'x', 'manual', NULL); UPDATE t SET tags = '["a"]' WHERE id = 2;
 		CREATE TABLE "Has Case" ("A b" int); CREATE TABLE filled AS SELECT 1 AS x`).ReadAll()
 	must(t, err)
 	for d, want := range map[alembic.Drop]bool{
@@ -187,6 +188,9 @@ func TestHoldsData(t *testing.T) {
 		{Table: "t", Column: "made"}:            true, // whenever it was
 		{Table: "t", Column: "twice"}:           false,
 		{Table: "t", Column: "nothing"}:         true, // NULL is not its default
+		{Table: "t", Column: "notes"}:           false,
+		{Table: "t", Column: "tags"}:            true,
+		{Table: "t", Column: "cost"}:            false,
 		{Table: "t", Column: "never_was"}:       false,
 		{Table: "never_was"}:                    false,
 		{Table: "Has Case"}:                     false,
