@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/alembic"
+	"github.com/goldfinch-etf/etf-deploy/internal/journal"
 	"github.com/goldfinch-etf/etf-deploy/internal/postgres"
 	"github.com/goldfinch-etf/etf-deploy/internal/release"
 	"github.com/goldfinch-etf/etf-deploy/internal/step"
@@ -200,6 +201,29 @@ func TestHoldsData(t *testing.T) {
 		if got, err := holdsData(t.Context(), conn, d); err != nil || got != want {
 			t.Errorf("%s: %v, %v, want %v", d, got, err, want)
 		}
+	}
+}
+
+// Who goes on with a rollback writes into the database that somebody else has
+// restored, whose fence has the token of that lease.
+func TestFenceOfTheSideDatabase(t *testing.T) {
+	target, admin := onPostgres(t)
+	_, err := admin.Exec(t.Context(), "CREATE DATABASE goldfinch_side_1")
+	must(t, err)
+	u, err := target.databaseURL()
+	must(t, err)
+	side, err := postgres.Connect(t.Context(), target.Host, u.WithDatabase("goldfinch_side_1"), "test")
+	must(t, err)
+	defer side.Close(t.Context())
+	must(t, postgres.EnsureOps(t.Context(), side))
+	must(t, postgres.TakeFence(t.Context(), side, 6, "op-1"))
+	op := target.noted(t, rollbackKind, nil)
+	must(t, op.Journal().Append(t.Context(), journal.Record{Type: journal.HandOver, Token: 7}))
+	names := restoreNames{Side: "goldfinch_side_1"}
+	must(t, target.fenceSide(t.Context(), &step.Run{Operation: op}, names))
+	must(t, postgres.WithFence(t.Context(), side, 7, func(pgx.Tx) error { return nil }))
+	if err := postgres.WithFence(t.Context(), side, 6, func(pgx.Tx) error { return nil }); !errors.Is(err, postgres.ErrFenced) {
+		t.Errorf("who was taken over may go on writing: %v", err)
 	}
 }
 
