@@ -99,19 +99,46 @@ func TestAwkwardValues(t *testing.T) {
 
 // A service that has other habits in its sessions does not matter.
 func TestSettingsOfTheRole(t *testing.T) {
-	w := newWorld(t, awkward)
-	w.exec("ALTER DATABASE " + w.live.Database + " SET DateStyle = 'German'; ALTER DATABASE " + w.live.Database + " SET TimeZone = 'Asia/Tokyo'; ALTER DATABASE " + w.live.Database + " SET bytea_output = 'escape'; ALTER DATABASE " +
-		w.live.Database + " SET IntervalStyle = 'iso_8601'; ALTER DATABASE " + w.live.Database + " SET default_transaction_isolation = 'serializable'; ALTER DATABASE " + w.live.Database + " SET extra_float_digits = -3")
-	w.dump()
-	before := w.contents(oddName, "stamped")
-	w.exec("UPDATE " + oddName + " SET t = 'x'; UPDATE stamped SET v = 7")
-	d := w.compare()
-	if odd := tableOf(t, d, `public.Odd "name".with (all) FROM stdin;`); odd.Changed != 4 {
-		t.Errorf("%+v", odd)
-	}
-	same(t, "columns", w.lines("SELECT DISTINCT changed::text FROM etf_ops.work_rows ORDER BY 1"), []string{"{t}", "{v}"})
-	w.judge().apply(Choice{})
-	same(t, "contents", w.contents(oddName, "stamped"), before)
+	sql := awkward + `CREATE TABLE daily (day date PRIMARY KEY, f float8, iv interval, by bytea, at timestamptz);
+		INSERT INTO daily VALUES ('2026-03-01', 0.30000000000000004, '1 day', '\x0001', '2026-03-01 12:00+00'), ('2026-03-02', 0.1, '1 day', '\x41', 'infinity')`
+	bothWays(t, sql, func(w *world) {
+		for _, setting := range []string{"DateStyle = 'German'", "TimeZone = 'Asia/Tokyo'", "bytea_output = 'escape'", "IntervalStyle = 'iso_8601'", "default_transaction_isolation = 'serializable'", "extra_float_digits = -3", "search_path = pg_catalog", "default_transaction_read_only = on"} {
+			w.exec("ALTER DATABASE " + w.live.Database + " SET " + setting)
+			if w.backup.Side != "" {
+				w.exec("ALTER DATABASE " + w.backup.Side + " SET " + setting)
+			}
+		}
+		tables := []string{oddName, "stamped", "daily"}
+		before := w.contents(tables...)
+		w.exec("UPDATE " + oddName + " SET t = 'x'; UPDATE stamped SET v = 7; UPDATE daily SET f = 7")
+		d := w.compare()
+		if odd := tableOf(t, d, `public.Odd "name".with (all) FROM stdin;`); odd.Changed != 4 {
+			t.Errorf("%+v", odd)
+		}
+		same(t, "columns", w.lines("SELECT DISTINCT changed::text FROM etf_ops.work_rows ORDER BY 1"), []string{"{f}", "{t}", "{v}"})
+		same(t, "values", w.lines("SELECT backup::text FROM etf_ops.work_rows WHERE tbl = 'public.daily' ORDER BY n"), []string{
+			`{"f": 0.30000000000000004, "at": "2026-03-01T12:00:00+00:00", "by": "\\x0001", "iv": "1 day", "day": "2026-03-01"}`,
+			`{"f": 0.1, "at": "infinity", "by": "\\x41", "iv": "1 day", "day": "2026-03-02"}`,
+		})
+		if a := w.judge().apply(Choice{}); a.Left != 0 {
+			t.Errorf("%+v", a)
+		}
+		w.verify()
+		same(t, "contents", w.contents(tables...), before)
+	})
+}
+
+// Text that its collation holds for equal is not the same.
+func TestSloppyCollation(t *testing.T) {
+	bothWays(t, awkward+"CREATE TABLE loose (id int PRIMARY KEY, s text COLLATE sloppy); INSERT INTO loose VALUES (1, 'straße'), (2, 'b')", func(w *world) {
+		before := w.contents("loose")
+		w.exec("UPDATE loose SET s = upper(s) WHERE id = 2; UPDATE loose SET s = 'Straße' WHERE id = 1")
+		if d := tableOf(t, w.compare(), "public.loose"); d.Changed != 2 {
+			t.Errorf("%+v", d)
+		}
+		w.judge().apply(Choice{})
+		same(t, "contents", w.contents("loose"), before)
+	})
 }
 
 func TestRowsChangedMeanwhileAreLeft(t *testing.T) {
@@ -246,6 +273,21 @@ func TestApplyUnderAnotherFence(t *testing.T) {
 		t.Errorf("Apply: %v", err)
 	}
 	same(t, "contents", w.contents("etf_prices", "etf_ops.work_rows"), before)
+}
+
+// An operation that is fenced off while it works stops at its next batch.
+func TestFencedOffWhileApplying(t *testing.T) {
+	w := newWorld(t, service).dump()
+	w.exec("UPDATE etf_prices SET price = 1 WHERE id <= 30")
+	w.compare()
+	w.judge()
+	o := w.applyOptions(Choice{})
+	o.Batch = 10
+	o.Progress = func(int64, int64, string) { postgres.TakeFence(t.Context(), w.conn, token+1, "op-8") }
+	if _, err := Apply(t.Context(), o); !errors.Is(err, postgres.ErrFenced) {
+		t.Errorf("Apply: %v", err)
+	}
+	same(t, "restored", w.lines("SELECT count(*)::text FROM etf_prices WHERE id <= 30 AND price > 1"), []string{"10"})
 }
 
 func TestApplyWithoutAComparison(t *testing.T) {

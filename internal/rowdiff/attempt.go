@@ -125,14 +125,14 @@ func (a *attempt) readBackup(ctx context.Context) error {
 // in some bucket of keys, they are the same, and only other buckets are read.
 func (a *attempt) readMissing(ctx context.Context) error {
 	var backup, live buckets
-	var ok bool
+	var ok, liveOK bool
 	var group errgroup.Group // two databases, two processors
 	group.Go(func() (err error) { backup, ok, err = a.src.count(ctx, a.t, a.d.Rows); return err })
-	group.Go(func() (err error) { live, err = a.countLive(ctx); return err })
+	group.Go(func() (err error) { live, liveOK, err = a.countLive(ctx); return err })
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	if !ok {
+	if !ok || !liveOK {
 		a.wholeIn = true
 		return a.read(ctx, a.reading(backupTable))
 	}
@@ -148,17 +148,17 @@ func (a *attempt) readMissing(ctx context.Context) error {
 }
 
 // countLive counts the live rows, without those added since.
-func (a *attempt) countLive(ctx context.Context) (buckets, error) {
-	live, err := countBuckets(ctx, a.tx, a.t, a.d.Rows)
-	if err != nil {
-		return nil, err
+func (a *attempt) countLive(ctx context.Context) (buckets, bool, error) {
+	live, ok, err := countBuckets(ctx, a.tx, a.t, a.d.Rows)
+	if err != nil || !ok {
+		return nil, false, err
 	}
 	added, err := queryBuckets(ctx, a.tx, "SELECT "+bucketSQL("c.", a.t)+", count(*) FROM "+liveTable+" c WHERE NOT EXISTS (SELECT FROM "+backupTable+" b WHERE "+
 		sameKey("b.", "c.", a.t.keyColumns())+") GROUP BY 1")
 	for bucket, n := range added {
 		live[bucket] -= n
 	}
-	return live, err
+	return live, true, err
 }
 
 func (a *attempt) reading(into string) *reading {

@@ -51,23 +51,28 @@ func bucketOf(key []byte) int64 {
 	return n >> bucketBits
 }
 
-// countBuckets counts the rows of a table. Ranges of integers are counted by
-// the index of the key, unless there are gaps much greater than they.
-func countBuckets(ctx context.Context, q postgres.Querier, t table, rows int64) (buckets, error) {
+// maxBuckets is how many counts are held in memory.
+const maxBuckets = 1 << 20
+
+// countBuckets counts the rows of a table, which has about as many as given.
+// Ranges of integers are counted by the index of the key; ok is false where
+// these lie too far apart for that.
+func countBuckets(ctx context.Context, q postgres.Querier, t table, rows int64) (counts buckets, ok bool, err error) {
 	if !bucketed(t) {
-		return queryBuckets(ctx, q, "SELECT "+bucketSQL("t.", t)+", count(*) FROM "+t.ident()+" t GROUP BY 1")
+		counts, err = queryBuckets(ctx, q, "SELECT "+bucketSQL("t.", t)+", count(*) FROM "+t.ident()+" t GROUP BY 1")
+		return counts, err == nil, err
 	}
 	var first, last *int64
-	id := "t." + quote(t.key[0])
-	bits := strconv.Itoa(bucketBits)
-	err := q.QueryRow(ctx, "SELECT min("+id+")::bigint >> "+bits+", max("+id+")::bigint >> "+bits+" FROM "+t.ident()+" t").Scan(&first, &last)
+	id, bits := "t."+quote(t.key[0]), strconv.Itoa(bucketBits)
+	err = q.QueryRow(ctx, "SELECT min("+id+")::bigint >> "+bits+", max("+id+")::bigint >> "+bits+" FROM "+t.ident()+" t").Scan(&first, &last)
 	if err != nil || first == nil {
-		return nil, err
+		return buckets{}, err == nil, err
 	}
-	if span := *last - *first; span < 0 || span > 1000+rows/16 {
-		return queryBuckets(ctx, q, "SELECT "+bucketSQL("t.", t)+", count(*) FROM "+t.ident()+" t GROUP BY 1")
+	if span := *last - *first; span < 0 || span > min(1000+rows/16, maxBuckets) {
+		return nil, false, nil
 	}
-	return queryBuckets(ctx, q, fmt.Sprintf("SELECT w.b, (SELECT count(*) FROM %s t WHERE %s) FROM generate_series(%d::bigint, %d::bigint) w (b)", t.ident(), inBucket(id, "w.b"), *first, *last))
+	counts, err = queryBuckets(ctx, q, fmt.Sprintf("SELECT w.b, (SELECT count(*) FROM %s t WHERE %s) FROM generate_series(%d::bigint, %d::bigint) w (b)", t.ident(), inBucket(id, "w.b"), *first, *last))
+	return counts, err == nil, err
 }
 
 // inBucket is the condition that an integer key lies in a bucket, in a form

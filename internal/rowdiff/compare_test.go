@@ -236,6 +236,25 @@ func TestSchemaThatChanged(t *testing.T) {
 	})
 }
 
+// A side database that somebody has written to does not go unnoticed: the
+// counts do not add up, and every row is compared.
+func TestASideDatabaseThatWasAltered(t *testing.T) {
+	for name, sql := range map[string]string{
+		"fewer rows than can be": "SELECT",
+		"and rows were deleted":  "DELETE FROM etf_prices WHERE id IN (101, 102)",
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, service).dump()
+			exec(t, connect(t, w.side()), "DELETE FROM etf_prices WHERE id = 100")
+			w.exec("UPDATE etf_prices SET price = 1 WHERE id = 5; " + sql)
+			d := tableOf(t, w.compare(), "public.etf_prices")
+			if d.How != "every row: the counts of those written since do not add up" || d.Added != 1 || d.Changed != 1 {
+				t.Errorf("%+v", d)
+			}
+		})
+	}
+}
+
 func TestCompareUnderAnotherFence(t *testing.T) {
 	w := newWorld(t, service).dump()
 	w.exec("UPDATE etf_prices SET price = 1 WHERE id = 5")

@@ -2,6 +2,7 @@ package rowdiff
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 
@@ -28,6 +29,7 @@ type source interface {
 // newSource is the side database where there is one, else the dump.
 func newSource(ctx context.Context, o Options) (source, error) {
 	if o.Backup.Side == "" {
+		o.Backup.Info.Encoding = cmp.Or(o.Backup.Info.Encoding, "UTF8")
 		return &dump{host: o.Host, backup: o.Backup}, nil
 	}
 	return openSide(ctx, o)
@@ -85,7 +87,9 @@ func (d *dump) read(ctx context.Context, r *reading) error {
 		var bucket int64
 		if byBucket {
 			bucket = bucketOf(key)
-			d.counts[bucket]++
+			if len(d.counts) <= maxBuckets {
+				d.counts[bucket]++
+			}
 		}
 		if pick != nil && !pick[string(key)] || r.within != nil && r.within[bucket] == 0 {
 			return nil
@@ -109,7 +113,7 @@ func (d *dump) read(ctx context.Context, r *reading) error {
 }
 
 func (d *dump) count(_ context.Context, t table, _ int64) (buckets, bool, error) {
-	return d.counts, bucketed(t), nil
+	return d.counts, bucketed(t) && len(d.counts) <= maxBuckets, nil
 }
 
 // wantedKeys reads the keys of the rows to pick; nil: not by key.

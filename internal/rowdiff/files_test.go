@@ -15,7 +15,7 @@ func TestWriteSQLRuns(t *testing.T) {
 	before := w.contents(tables...)
 	w.exec(`UPDATE ` + oddName + ` SET n = 7, f8 = 7, d = '2020-01-01', tz = '2020-01-01', ds = '{2020-01-01}', ns = '{7}', tt = '{7}', by = '\x07', t = '7', c = '7', b = NULL, j = '7', jb = '7', p = '(7,7)', ps = '{"(7,7)"}', js = '{"7"}', r = '[7,8)', m = '7';
 		DELETE FROM stamped WHERE kind = 'b'; INSERT INTO identified (v) VALUES ('1'); UPDATE etf_prices SET price = 1, volume = 2 WHERE id = 5; INSERT INTO etfs VALUES ('N'); INSERT INTO etf_prices (id, etf_id, date, price) VALUES (4000, 'N', '2030-01-01', 5);
-		UPDATE etf_updates SET missing_dates = NULL WHERE id = 1; UPDATE t SET j = '1' WHERE t = 1; INSERT INTO t VALUES (3, '{}')`)
+		UPDATE etf_updates SET missing_dates = NULL WHERE id = 1; UPDATE etfs SET name = E'two\nDROP TABLE etfs;' WHERE id = 'E2'; UPDATE t SET j = '1' WHERE t = 1; INSERT INTO t VALUES (3, '{}')`)
 	w.compare()
 	w.judge()
 	w.exec("UPDATE etf_ops.work_rows SET why = E'two\nlines; --', columns = '{price}' WHERE tbl = 'public.etf_prices' AND kind = 'changed'")
@@ -144,6 +144,7 @@ func TestAReviewedFileThatDoesNotFit(t *testing.T) {
 			"line 9: the live values of row 8 are not as compared",
 		}},
 		"another table":        {replace("6,public.etf_prices", "6,public.etf_price"), []string{"line 7: row 6 is of table public.etf_prices, not 'public.etf_price'"}},
+		"a line twice":         {original + original[strings.Index(original, "\n4,")+1:strings.Index(original, "\n5,")+1], []string{"line 5: row 4 is there more than once", "line 10: row 4 is there more than once"}},
 		"an added row":         {replace("4000}\",added,quarantine", "4000}\",added,restore"), []string{"line 7: a row that was added cannot be of class restore"}},
 		"without a column":     {replace(",live\n", ",lively\n"), []string{`its first line has no column "live"`}},
 		"a line of few fields": {original + "9,x\n", []string{"wrong number of fields"}},
@@ -161,7 +162,7 @@ func TestAReviewedFileThatDoesNotFit(t *testing.T) {
 
 func TestRowsChosenByHand(t *testing.T) {
 	w := reviewWorld(t)
-	w.exec("UPDATE etf_ops.work_rows SET class = 'keep', columns = '{price}'; ALTER TABLE etf_prices ADD COLUMN is_adjusted boolean NOT NULL DEFAULT false; UPDATE etf_prices SET is_adjusted = true WHERE id = 6")
+	w.exec("UPDATE etf_ops.work_rows SET class = CASE n WHEN 1 THEN 'restore' ELSE 'keep' END, columns = '{price}'; ALTER TABLE etf_prices ADD COLUMN is_adjusted boolean NOT NULL DEFAULT false; UPDATE etf_prices SET is_adjusted = true WHERE id = 6")
 	choose := func(where string) Choice { return Choice{Table: "public.etf_prices", Where: where} }
 	for _, test := range []struct {
 		choice Choice

@@ -78,23 +78,26 @@ func TestRowsThatCannotGoOrComeAreLeft(t *testing.T) {
 // A trigger must not change what was not chosen, nor what is written.
 func TestTriggers(t *testing.T) {
 	w := newWorld(t, service+`CREATE TABLE audit (id serial PRIMARY KEY, what text)`).dump()
-	w.exec(`UPDATE etf_prices SET price = 1 WHERE id IN (5, 6); UPDATE etfs SET last_price = 1 WHERE id IN ('E1', 'E2'); UPDATE etf_updates SET status = 'x' WHERE id IN (1, 2); INSERT INTO daily_update_tracking VALUES ('2030-01-01', 'x')`)
+	w.exec(`UPDATE etf_prices SET price = 1 WHERE id IN (5, 6); UPDATE etfs SET last_price = 1 WHERE id IN ('E1', 'E2'); UPDATE etf_updates SET status = 'x' WHERE id IN (1, 2); INSERT INTO daily_update_tracking VALUES ('2030-01-01', 'x');
+		UPDATE etf_prices SET price = 1 WHERE id = 7`)
 	w.compare()
 	w.judge()
 	w.exec(`CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.audit (what) VALUES (TG_TABLE_NAME); RETURN NEW; END $$;
 		CREATE TRIGGER noted AFTER UPDATE ON etf_prices FOR EACH ROW WHEN (NEW.id = 6) EXECUTE FUNCTION noted();
+		CREATE CONSTRAINT TRIGGER later AFTER UPDATE ON etf_prices DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.id = 7) EXECUTE FUNCTION noted();
 		CREATE FUNCTION stamped() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.last_update := now(); RETURN NEW; END $$; CREATE TRIGGER stamped BEFORE UPDATE ON etfs FOR EACH ROW WHEN (NEW.id = 'E2') EXECUTE FUNCTION stamped();
 		CREATE FUNCTION refused() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF OLD.id = 2 THEN RAISE EXCEPTION 'not this one'; END IF; RETURN NEW; END $$; CREATE TRIGGER refused BEFORE UPDATE ON etf_updates FOR EACH ROW EXECUTE FUNCTION refused();
 		CREATE FUNCTION ignored() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$; CREATE TRIGGER ignored BEFORE DELETE ON daily_update_tracking FOR EACH ROW EXECUTE FUNCTION ignored()`)
 	const unlike = "the table does not keep what is written: it has a trigger or a rule, or the type of a column has changed"
-	same(t, "applied", w.apply(Choice{}), &Applied{Restored: 3, Left: 4, Samples: []string{
+	same(t, "applied", w.apply(Choice{}), &Applied{Restored: 3, Left: 5, Samples: []string{
 		`public.daily_update_tracking {"date": "2030-01-01", "update_type": "x"}: ` + unlike,
 		`public.etf_prices {"id": 6}: to change it would change 1 rows of public.audit too`,
+		`public.etf_prices {"id": 7}: to change it would change 1 rows of public.audit too`,
 		`public.etf_updates {"id": 2}: not this one`,
 		`public.etfs {"id": "E2"}: ` + unlike,
 	}})
 	same(t, "audit and quarantine", w.lines("SELECT 'x' FROM audit UNION ALL SELECT 'y' FROM etf_ops.quarantine"), []string{})
-	if v := w.verify(); v.Restored != 3 || v.Left != 4 {
+	if v := w.verify(); v.Restored != 3 || v.Left != 5 {
 		t.Errorf("%+v", v)
 	}
 }

@@ -81,8 +81,8 @@ func (s *side) count(ctx context.Context, t table, rows int64) (buckets, bool, e
 	if bucketed(own) != bucketed(t) {
 		return nil, false, nil
 	}
-	counts, err := countBuckets(ctx, s.tx, own, rows)
-	return counts, true, wrap("counting the rows of "+t.name+" in the side database", err)
+	counts, ok, err := countBuckets(ctx, s.tx, own, rows)
+	return counts, ok, wrap("counting the rows of "+t.name+" in the side database", err)
 }
 
 // send makes the wanted keys known to the side database, with its own types.
