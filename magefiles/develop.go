@@ -109,7 +109,7 @@ func CI(ctx context.Context) { mg.SerialCtxDeps(ctx, Lint, Test) }
 // Bench runs the benchmarks: ratios, measured side by side in one run.
 func Bench(ctx context.Context) error {
 	return developing(ctx, func(ctx context.Context) error {
-		return run(ctx, time.Hour, "go", "test", "-run=^$", "-bench=.", "./...")
+		return run(ctx, time.Hour, "go", "test", "-timeout=40m", "-run=^$", "-bench=.", "./...")
 	})
 }
 

@@ -22,19 +22,26 @@ func (d Drop) String() string {
 // Losses reads what the SQL of a downgrade may take with it: the tables and
 // columns that it drops, which cost nothing where they hold nothing; and the
 // statements of which it cannot be told that they leave every value as it is.
-// Tables that the same SQL makes are not counted.
+// Tables that the same SQL makes are not counted; what it renames before is
+// named as it is called now.
 func Losses(sql string) (drops []Drop, others []string) {
-	made := map[string]bool{}
+	names := renamed{made: map[string]bool{}, was: map[Drop]Drop{}}
 	for _, s := range split(sql) {
 		cur := &cursor{w: words(s.text)}
 		if cur.accept("CREATE", "TABLE") {
-			cur.accept("IF", "NOT", "EXISTS")
-			made[cur.name()] = true
+			there := cur.accept("IF", "NOT", "EXISTS")
+			if name := cur.name(); !there {
+				names.made[name] = true
+			}
+			continue
+		}
+		if names.rename(&cursor{w: words(s.text)}) {
 			continue
 		}
 		found, harmless := losses(cur)
 		for _, d := range found {
-			if !made[d.Table] {
+			if !names.made[d.Table] {
+				d = names.original(d)
 				drops = append(drops, Drop{folded(d.Table), folded(d.Column)})
 			}
 		}
@@ -43,6 +50,58 @@ func Losses(sql string) (drops []Drop, others []string) {
 		}
 	}
 	return drops, others
+}
+
+// renamed knows what the tables and columns were called before the SQL.
+type renamed struct {
+	made map[string]bool // tables that the SQL makes, by their present names
+	was  map[Drop]Drop   // from the present name of a table, or of a column in a table of its first name
+}
+
+// original is what d is called before the SQL is run.
+func (n renamed) original(d Drop) Drop {
+	if was, ok := n.was[Drop{Table: d.Table}]; ok {
+		d.Table = was.Table
+	}
+	if was, ok := n.was[d]; ok && d.Column != "" {
+		d.Column = was.Column
+	}
+	return d
+}
+
+// rename takes note of a statement that gives a table or a column another name;
+// false where it is none.
+func (n renamed) rename(cur *cursor) bool {
+	if !cur.accept("ALTER", "TABLE") {
+		return false
+	}
+	cur.accept("IF", "EXISTS")
+	cur.accept("ONLY")
+	table := cur.name()
+	if !cur.accept("RENAME") || cur.accept("CONSTRAINT") {
+		return false
+	}
+	if cur.accept("TO") {
+		to := plain(cur.next())
+		if dot := strings.LastIndex(table, "."); dot >= 0 {
+			to = table[:dot+1] + to
+		}
+		if n.made[table] {
+			delete(n.made, table)
+			n.made[to] = true
+			return true
+		}
+		was := n.original(Drop{Table: table})
+		delete(n.was, Drop{Table: table})
+		n.was[Drop{Table: to}] = was
+		return true
+	}
+	cur.accept("COLUMN")
+	was := n.original(Drop{table, plain(cur.next())})
+	if !n.made[table] && cur.accept("TO") {
+		n.was[Drop{was.Table, plain(cur.next())}] = was
+	}
+	return true
 }
 
 // losses judges one statement.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"strings"
 	"time"
 
@@ -25,15 +24,7 @@ func (s gradualNotes) Run(ctx context.Context, r *step.Run) error {
 	if err != nil {
 		return err
 	}
-	file := s.t.NotesFile(r.ID())
-	if err := s.t.Host.Mkdir(ctx, path.Dir(file), 0o755); err != nil {
-		return err
-	}
-	if err := r.Fault(ctx, "during"); err != nil {
-		return err
-	}
-	r.Say("%s", file)
-	return s.t.Host.WriteFile(ctx, file, []byte(text), 0o644)
+	return s.t.writeNotes(ctx, r, r.ID(), text)
 }
 
 func (t *Target) gradualText(op *step.Operation) (string, error) {

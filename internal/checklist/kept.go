@@ -79,7 +79,7 @@ func fates(all []postgres.KeptDatabase, live string, keep time.Duration, needed 
 func beside(live, name string) bool {
 	rest, ok := strings.CutPrefix(name, live+"_")
 	kind, _, _ := strings.Cut(rest, "_")
-	return ok && slices.Contains([]string{"kept", "side", "proof"}, kind)
+	return ok && slices.Contains([]string{"kept", "left", "side", "proof"}, kind)
 }
 
 // KeptDatabases lists the databases that were kept or left beside the live

@@ -25,6 +25,7 @@ func TestFates(t *testing.T) {
 		want     string
 	}{
 		"kept for long":            {postgres.KeptDatabase{Name: "etf_kept_1", When: old}, "goes with the next deployment"},
+		"restored, and left":       {postgres.KeptDatabase{Name: "etf_left_1", When: old}, "goes with the next deployment"},
 		"kept since today":         {postgres.KeptDatabase{Name: "etf_kept_1", When: fresh}, "goes after 2026-12-23"},
 		"kept, since nobody knows": {postgres.KeptDatabase{Name: "etf_kept_1"}, "stays: its comment does not say since when it is there"},
 		"in use":                   {postgres.KeptDatabase{Name: "etf_kept_1", When: old, InUse: true}, "stays: sessions are open in it"},

@@ -137,11 +137,24 @@ func (s notesStep) Run(ctx context.Context, r *step.Run) error {
 			op = step.NewOperation(j, t.Observer, t.Now)
 		}
 	}
-	text, err := t.notes(op, rel, commits)
+	var text string
+	switch op.Journal().Log().Header().Kind {
+	case rollbackKind:
+		text, err = t.rollbackNotes(op)
+	case gradualKind:
+		text, err = t.gradualText(op)
+	default:
+		text, err = t.notes(op, rel, commits)
+	}
 	if err != nil {
 		return err
 	}
-	file := t.NotesFile(op.ID())
+	return t.writeNotes(ctx, r, op.ID(), text)
+}
+
+// writeNotes writes the notes of an operation.
+func (t *Target) writeNotes(ctx context.Context, r *step.Run, op, text string) error {
+	file := t.NotesFile(op)
 	if err := t.Host.Mkdir(ctx, path.Dir(file), 0o755); err != nil {
 		return err
 	}

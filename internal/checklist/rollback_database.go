@@ -94,8 +94,7 @@ func restoreNamesFor(ctx context.Context, r *step.Run, live string) (names resto
 	return names, r.Note(ctx, factRestore, names)
 }
 
-// Probe asks whether the side database was completed, and gives it the fence of
-// whoever goes on.
+// Probe asks whether the side database was completed.
 func (s prepareStep) Probe(ctx context.Context, r *step.Run) (bool, error) {
 	var names restoreNames
 	if ok, err := r.Operation.Fact(factRestore, &names); err != nil || !ok {
@@ -182,6 +181,9 @@ func (s writtenStep) Run(ctx context.Context, r *step.Run) error {
 		r.Say("%s since backup %s: listed in %s, and kept in %s", text, m.ID, t.WrittenFile(r.ID()), names.Kept)
 		return nil
 	}
+	if err := t.fenceSide(ctx, r, names); err != nil {
+		return err
+	}
 	o := t.comparison(m, names.Side, r.ApplicationName())
 	carried, err := rowdiff.Carry(ctx, rowdiff.CarryOptions{
 		Host: t.Host, Live: o.Live, Side: names.Side, ApplicationName: r.ApplicationName(), Token: r.Token(), Operation: r.ID(),
@@ -192,6 +194,21 @@ func (s writtenStep) Run(ctx context.Context, r *step.Run) error {
 	}
 	r.Say("%s since backup %s: %s", text, m.ID, carriedText(carried))
 	return r.Note(ctx, factCarried, carried)
+}
+
+// fenceSide moves the fence of the restored database to this operation's
+// present token: whoever goes on has a newer one than who restored it.
+func (t *Target) fenceSide(ctx context.Context, r *step.Run, names restoreNames) error {
+	u, err := t.databaseURL()
+	if err != nil {
+		return err
+	}
+	conn, err := postgres.Connect(ctx, t.Host, u.WithDatabase(names.Side), r.ApplicationName())
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	return postgres.TakeFence(ctx, conn, r.Token(), r.ID())
 }
 
 const factCarried = "rollback.carried" // rowdiff.Carried

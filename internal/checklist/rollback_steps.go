@@ -175,7 +175,7 @@ func (apiFirstStep) Skip(_ context.Context, r *step.Run) (string, error) {
 }
 
 func (s apiFirstStep) Run(ctx context.Context, r *step.Run) error {
-	if err := (goBackStep{s.inputs}).Run(ctx, r); err != nil {
+	if err := goBackStep(s).Run(ctx, r); err != nil {
 		return err
 	}
 	rel, err := releaseToCome(r.Operation)
@@ -191,7 +191,7 @@ func (s apiFirstStep) Run(ctx context.Context, r *step.Run) error {
 
 // Undo is that of going back.
 func (s apiFirstStep) Undo(ctx context.Context, r *step.Run) error {
-	return goBackStep{s.inputs}.Undo(ctx, r)
+	return goBackStep(s).Undo(ctx, r)
 }
 
 // leftStep records that the release which was live was left by a rollback.

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/alembic"
+	"github.com/goldfinch-etf/etf-deploy/internal/journal"
 	"github.com/goldfinch-etf/etf-deploy/internal/postgres"
 	"github.com/goldfinch-etf/etf-deploy/internal/release"
 	"github.com/goldfinch-etf/etf-deploy/internal/step"
@@ -174,8 +175,9 @@ func TestHoldsData(t *testing.T) {
 	defer conn.Close(t.Context())
 	_, err = conn.PgConn().Exec(t.Context(), `CREATE TABLE public.t (id int, empty text, full_one text, source text NOT NULL DEFAULT 'yfinance',
 		other text NOT NULL DEFAULT 'yfinance', adjusted bool NOT NULL DEFAULT false, made timestamptz DEFAULT now(),
-		twice int GENERATED ALWAYS AS (id * 2) STORED, nothing int DEFAULT 7);
-		INSERT INTO t (id, full_one, other, nothing) VALUES (1, NULL, 'yfinance', 7), (2, 'x', 'manual', NULL);
+		twice int GENERATED ALWAYS AS (id * 2) STORED, nothing int DEFAULT 7,
+		notes json NOT NULL DEFAULT '{}', tags json NOT NULL DEFAULT '[]', cost numeric(8,2) NOT NULL DEFAULT 0);
+		INSERT INTO t (id, full_one, other, nothing) VALUES (1, NULL, 'yfinance', 7), (2, 'x', 'manual', NULL); UPDATE t SET tags = '["a"]' WHERE id = 2;
 		CREATE TABLE "Has Case" ("A b" int); CREATE TABLE filled AS SELECT 1 AS x`).ReadAll()
 	must(t, err)
 	for d, want := range map[alembic.Drop]bool{
@@ -187,6 +189,9 @@ func TestHoldsData(t *testing.T) {
 		{Table: "t", Column: "made"}:            true, // whenever it was
 		{Table: "t", Column: "twice"}:           false,
 		{Table: "t", Column: "nothing"}:         true, // NULL is not its default
+		{Table: "t", Column: "notes"}:           false,
+		{Table: "t", Column: "tags"}:            true,
+		{Table: "t", Column: "cost"}:            false,
 		{Table: "t", Column: "never_was"}:       false,
 		{Table: "never_was"}:                    false,
 		{Table: "Has Case"}:                     false,
@@ -196,6 +201,29 @@ func TestHoldsData(t *testing.T) {
 		if got, err := holdsData(t.Context(), conn, d); err != nil || got != want {
 			t.Errorf("%s: %v, %v, want %v", d, got, err, want)
 		}
+	}
+}
+
+// Who goes on with a rollback writes into the database that somebody else has
+// restored, whose fence has the token of that lease.
+func TestFenceOfTheSideDatabase(t *testing.T) {
+	target, admin := onPostgres(t)
+	_, err := admin.Exec(t.Context(), "CREATE DATABASE goldfinch_side_1")
+	must(t, err)
+	u, err := target.databaseURL()
+	must(t, err)
+	side, err := postgres.Connect(t.Context(), target.Host, u.WithDatabase("goldfinch_side_1"), "test")
+	must(t, err)
+	defer side.Close(t.Context())
+	must(t, postgres.EnsureOps(t.Context(), side))
+	must(t, postgres.TakeFence(t.Context(), side, 6, "op-1"))
+	op := target.noted(t, rollbackKind, nil)
+	must(t, op.Journal().Append(t.Context(), journal.Record{Type: journal.HandOver, Token: 7}))
+	names := restoreNames{Side: "goldfinch_side_1"}
+	must(t, target.fenceSide(t.Context(), &step.Run{Operation: op}, names))
+	must(t, postgres.WithFence(t.Context(), side, 7, func(pgx.Tx) error { return nil }))
+	if err := postgres.WithFence(t.Context(), side, 6, func(pgx.Tx) error { return nil }); !errors.Is(err, postgres.ErrFenced) {
+		t.Errorf("who was taken over may go on writing: %v", err)
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/goldfinch-etf/etf-deploy/internal/journal"
 	"github.com/goldfinch-etf/etf-deploy/internal/report"
 	"github.com/goldfinch-etf/etf-deploy/internal/rowdiff"
 	"github.com/goldfinch-etf/etf-deploy/internal/step"
@@ -157,20 +156,11 @@ type rollbackNotesStep struct{ inputs }
 func (rollbackNotesStep) String() string { return "rollback:notes" }
 
 func (s rollbackNotesStep) Run(ctx context.Context, r *step.Run) error {
-	t := s.t
-	text, err := t.rollbackNotes(r.Operation)
+	text, err := s.t.rollbackNotes(r.Operation)
 	if err != nil {
 		return err
 	}
-	file := t.NotesFile(r.ID())
-	if err := t.Host.Mkdir(ctx, path.Dir(file), 0o755); err != nil {
-		return err
-	}
-	if err := r.Fault(ctx, "during"); err != nil {
-		return err
-	}
-	r.Say("%s", file)
-	return t.Host.WriteFile(ctx, file, []byte(text), 0o644)
+	return s.t.writeNotes(ctx, r, r.ID(), text)
 }
 
 func (t *Target) rollbackNotes(op *step.Operation) (string, error) {
@@ -206,11 +196,6 @@ func (t *Target) rollbackNotes(op *step.Operation) (string, error) {
 	line("| backup | %s |", orNone(f.Backup))
 	line("| workers stopped | %s |", report.Duration(workers))
 	line("| API stopped | %s |", report.Duration(api))
-	line("\n## Steps\n\n| step | result | duration | |\n|---|---|---|---|")
-	for _, s := range log.Steps() {
-		if s.Type != journal.Start {
-			line("| %s | %s | %s | %s |", s.Name, s.Type, report.Duration(s.Duration), strings.NewReplacer("|", "\\|", "\n", " ").Replace(s.Text))
-		}
-	}
+	stepsTable(&b, log)
 	return b.String(), nil
 }

@@ -142,11 +142,12 @@ func (t *Target) migrationsBack(ctx context.Context, p *RollbackPlan) (knows str
 func holdsData(ctx context.Context, conn *pgx.Conn, d alembic.Drop) (bool, error) {
 	name := pgx.Identifier(strings.Split(d.Table, ".")).Sanitize()
 	var exists bool
-	var def, generated *string
+	var def, generated, typ *string
 	err := conn.QueryRow(ctx, `SELECT to_regclass($1) IS NOT NULL, (SELECT pg_get_expr(f.adbin, f.adrelid) FROM pg_attrdef f
 			JOIN pg_attribute a ON a.attrelid = f.adrelid AND a.attnum = f.adnum WHERE f.adrelid = to_regclass($1) AND a.attname = $2),
-		(SELECT attgenerated::text FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = $2 AND NOT attisdropped)`, name, d.Column).
-		Scan(&exists, &def, &generated)
+		(SELECT attgenerated::text FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = $2 AND NOT attisdropped),
+		(SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = $2 AND NOT attisdropped)`, name, d.Column).
+		Scan(&exists, &def, &generated, &typ)
 	if err != nil || !exists {
 		return false, err
 	}
@@ -158,7 +159,8 @@ func holdsData(ctx context.Context, conn *pgx.Conn, d alembic.Drop) (bool, error
 		column := pgx.Identifier{d.Column}.Sanitize()
 		where = " WHERE " + column + " IS NOT NULL"
 		if def != nil && !strings.Contains(*def, "(") { // a function's value is not the same each time
-			where = " WHERE " + column + " IS DISTINCT FROM " + *def
+			// As text: json and others have no equality.
+			where = " WHERE " + column + "::text IS DISTINCT FROM CAST(" + *def + " AS " + *typ + ")::text"
 		}
 	}
 	var holds bool

@@ -31,6 +31,9 @@ func TestProductionExample(t *testing.T) {
 	if c.Window != w || !c.Confirm {
 		t.Errorf("window = %+v, confirm = %v", c.Window, c.Confirm)
 	}
+	if c.Thresholds.PriceJump != 0.25 || c.Thresholds.PriceCorrection != 0.02 {
+		t.Errorf("thresholds = %+v", c.Thresholds)
+	}
 	for i, role := range []string{"DevOps Team Lead", "Backend Team Lead", "CTO"} {
 		if got := c.Contacts.All()[i]; got.Role != role {
 			t.Errorf("%s contact is %q, the plan says %q", got.Level, got.Role, role)

@@ -138,3 +138,15 @@ func BenchmarkLoad(b *testing.B) {
 		}
 	}
 }
+
+// Keys that a file leaves out have the values that the example calls defaults.
+func TestDefaults(t *testing.T) {
+	t.Setenv("TEST_PASSWORD", "correct-horse")
+	c, err := Load("testdata/good.yaml", "production")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Thresholds.PriceJump != 0.25 || c.Thresholds.PriceCorrection != 0.02 || c.Thresholds.RatesGap != 7 {
+		t.Errorf("thresholds = %+v", c.Thresholds)
+	}
+}

@@ -18,6 +18,7 @@ func TestJudgeETFs(t *testing.T) {
 			want: [][2]string{{etf("U.US"), "keep guess []: last_price 8000 is not right, nor is the backup's 100.3: after the repair the newest price is 101 of 2026-04-13; set it by hand"}}},
 		{name: "a right price came after the wrong one", after: fresh("U.US", "2026-04-13", 8000) + follow + fresh("U.US", "2026-04-14", 101),
 			want: [][2]string{{etf("U.US"), "keep guess: the newest price is 101 of 2026-04-14"}}},
+		{name: "the backup's last_update is not right", before: "UPDATE etfs SET last_update = '2026-04-01'", after: fresh("U.US", "2026-04-13", 8000) + follow, want: [][2]string{{etf("U.US"), "restore likely [last_price] last_price followed"}}},
 		{name: "by hand, wrong", after: "UPDATE etfs SET last_price = 99 WHERE id = 'A.DE'", want: [][2]string{{etf("A.DE"), "restore likely [last_price]"}}},
 		{name: "last_update too old", after: "UPDATE etfs SET last_update = '2026-04-09' WHERE id = 'A.DE'", want: [][2]string{{etf("A.DE"), "restore certain [last_update]: older than the newest price"}}},
 		{name: "last_update newer", after: "UPDATE etfs SET last_update = '2026-04-12' WHERE id = 'A.DE'", want: [][2]string{{etf("A.DE"), "keep certain []: no rule"}}},
@@ -49,9 +50,9 @@ func TestJudgeOtherTables(t *testing.T) {
 		{name: "updates", after: update("A.DE", "2026-04-10", "2026-04-13", "completed", "2026-04-13 20:00") + "INSERT INTO etf_updates (etf_id, update_type, status, created_at) VALUES ('U.US', 'full', 'processing', '2026-04-17 20:59'), ('L.L', 'full', 'processing', '2026-04-17 21:01')",
 			want: [][2]string{{"etf_updates live->>'etf_id' = 'A.DE'", "keep certain: no rule"}, {"etf_updates live->>'etf_id' = 'U.US'", "keep guess: no update of an ETF is stuck"}, {"etf_updates live->>'etf_id' = 'L.L'", "keep certain"}}},
 		{name: "contributions", before: "INSERT INTO households (name) VALUES ('h'); INSERT INTO pension_etfs (household_id, etf_id, monthly_amount) VALUES (1, 'U.US', 50), (1, 'A.DE', 50)",
-			after: wrong("U.US", "1.1", last) + `INSERT INTO pension_contributions (pension_id, etf_id, date, amount, price, units) VALUES (1, 'U.US', '2026-04-01', 50, 110.33, 0.4), (2, 'A.DE', '2026-04-01', 50, 100.3, 0.5);
+			after: wrong("U.US", "1.1", last) + `INSERT INTO pension_contributions (pension_id, etf_id, date, amount, price, units) VALUES (1, 'U.US', '2026-04-01', 50, 110.33, 0.4), (2, 'A.DE', '2026-04-01', 50, 100.3, 0.5), (1, 'U.US', '2026-03-01', 50, 100.3, 0.4);
 				UPDATE pension_etfs SET units = 1; INSERT INTO households (name) VALUES ('i'); DELETE FROM daily_update_tracking`,
-			want: [][2]string{{"pension_contributions live->>'etf_id' = 'U.US'", "keep guess: booked at 110.33, a wrong price of U.US (2026-04-10)"}, {"pension_contributions live->>'etf_id' = 'A.DE'", "keep certain"},
+			want: [][2]string{{"pension_contributions live->>'etf_id' = 'U.US' AND live->>'date' = '2026-03-01'", "keep certain"}, {"pension_contributions live->>'etf_id' = 'U.US' AND live->>'date' = '2026-04-01'", "keep guess: booked at 110.33, a wrong price of U.US (2026-04-10)"}, {"pension_contributions live->>'etf_id' = 'A.DE'", "keep certain"},
 				{"pension_etfs live->>'id' = '1'", "keep guess: contribution that was booked at a wrong price"}, {"pension_etfs live->>'id' = '2'", "keep certain"}, {"households true", "keep certain []: no rule speaks against it"}}},
 		{name: "deleted", after: "DELETE FROM etf_prices WHERE etf_id = 'A.DE' AND " + last + "; DELETE FROM exchange_rates WHERE currency = 'USD' AND date = '2026-03-01'",
 			want: [][2]string{{"etf_prices kind = 'deleted'", "missing certain []: deleted since the backup"}, {"exchange_rates kind = 'deleted'", "missing certain"}}},
@@ -69,7 +70,7 @@ func TestWriters(t *testing.T) {
 		d.exec("BEGIN;" + wrong(symbol, "1.01", last) + update(symbol, "2026-04-10", "2026-04-13", "completed", fmt.Sprintf("2026-04-1%d 20:00", i+3)) +
 			fmt.Sprintf("UPDATE etfs SET last_update = '2026-04-1%d' WHERE id = '%s'; COMMIT", i+3, symbol))
 	}
-	d.exec(wrong("L.L", "1.01", last) + "DELETE FROM etf_prices WHERE etf_id = 'L.L' AND date = '2026-03-02'; INSERT INTO households (name) VALUES ('h')")
+	d.exec(update("U.US", "2026-04-10", "2026-04-13", "completed", "2026-04-13 19:00") + wrong("L.L", "1.01", last) + "DELETE FROM etf_prices WHERE etf_id = 'L.L' AND date = '2026-03-02'; INSERT INTO households (name) VALUES ('h')")
 	at := func(n int) time.Time { return day("2026-04-13").AddDate(0, 0, n) }
 	a, b, c := Writer{"a", "op-1", at(0), xids[0]}, Writer{"b", "op-2", at(1), xids[1]}, Writer{"c", "", at(2), xids[2]}
 	without := func(w Writer) Writer { w.FromXID = 0; return w }
@@ -97,5 +98,36 @@ func TestWriters(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Judging again in the same transaction changes nothing, and the transaction's
+// settings are as before.
+func TestJudgeAgain(t *testing.T) {
+	d := newJudged(t, "again", "1.0")
+	d.exec(fixture)
+	d.backUp()
+	d.exec(wrong("U.US", "1.2", last))
+	d.compare()
+	tx, err := d.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.exec("SET LOCAL search_path = pg_catalog; SET LOCAL work_mem = '5MB'")
+	for range 2 {
+		if err := Judge(t.Context(), tx, JudgeOptions{Now: day("2026-04-17")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var path, mem string
+	if d.one("SELECT current_setting('search_path'), current_setting('work_mem')", &path, &mem); path != "pg_catalog" || mem != "5MB" {
+		t.Errorf("search_path is %s, work_mem %s", path, mem)
+	}
+	if v := d.of("etf_prices", "true"); v.Class != Restore || v.Sure != Certain {
+		t.Errorf("%s", v)
+	}
+	d.exec("DROP TABLE etf_ops.work_rows")
+	if err := Judge(t.Context(), tx, JudgeOptions{}); err == nil {
+		t.Error("no error without the rows to judge")
 	}
 }

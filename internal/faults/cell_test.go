@@ -29,6 +29,10 @@ func TestFaults(t *testing.T) {
 // whole is the matrix and the faults of servers.
 func whole(t *testing.T, r *rig) {
 	only := os.Getenv(onlyVariable)
+	if only == "rollbacks" { // the choice of them that the part has
+		r.backPart(t)
+		return
+	}
 	results := newResults()
 	for _, c := range matrix() {
 		if only == "" || only == c.step {

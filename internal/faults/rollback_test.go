@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -133,6 +134,13 @@ func (r *rig) backMatrix(t *testing.T, only string) {
 			}
 		}
 	}
+	for _, step := range gradualSteps {
+		for _, f := range faults {
+			if only == "" || only == step || only == "gradual" {
+				r.runGradual(t, step, f)
+			}
+		}
+	}
 }
 
 // backPart is a choice of it: a rollback that restores, killed at each step and
@@ -165,4 +173,96 @@ func (r *rig) backPart(t *testing.T) {
 	r.runBack(t, backs[1], cell{"rollback:database", killAfter, undo})
 	r.runBack(t, backs[2], cell{"services:start", hangs, ""})
 	r.runBack(t, backs[3], cell{"rollback:mark", killAfter, forward})
+	r.gradualRelay(t)
+	r.runGradual(t, "rollback:code", fails)
+	r.runGradual(t, "data:restore", killAfter)
+}
+
+// gradualSteps are those of a gradual rollback, in their order.
+var gradualSteps = []string{
+	"rollback:choose", "lease:fence", "updates:pause", "updates:wait", "data:verify", "data:inconsistencies",
+	"rollback:code", "data:restore", "data:verifyRestoration", "updates:resume", "rollback:notes",
+}
+
+var gradualArgs = []string{"rollback:gradual", "-yes", "-reason=a test"}
+
+// wronged deploys a release, has prices written that are wrong, and returns what
+// they were.
+func (r *rig) wronged(t *testing.T) (to, was string) {
+	t.Helper()
+	to = r.before(t, backs[1])
+	was = r.prices(t)
+	conn := r.connect(t.Context(), t, "")
+	defer conn.Close(context.Background())
+	for _, sql := range []string{
+		"update etf_prices set price = price * 1.5, high = high * 1.5, low = low * 1.5, open = open * 1.5 where id % 97 = 3",
+		"insert into etf_prices (etf_id, date, price, currency, source) select 'E0000.DE', '2026-11-20', 9999, 'EUR', 'wrong'",
+	} {
+		if _, err := conn.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r.prices(t) == was {
+		t.Fatal("no price is wrong")
+	}
+	return to, was
+}
+
+// prices is a digest of all stored prices but those of the last days, which
+// updates may write at any time.
+func (r *rig) prices(t *testing.T) string {
+	t.Helper()
+	conn := r.connect(context.Background(), t, "")
+	defer conn.Close(context.Background())
+	return texts(t, conn, `select md5(string_agg(concat_ws(' ', etf_id, date, price, high, low, open, source), ',' order by id))
+		from etf_prices where date < current_date - 30 or source = 'wrong'`)[0]
+}
+
+// runGradual repairs rows with a fault, goes on where that has left it and
+// looks whether all is whole. A gradual rollback is never taken back: what it
+// has restored is right.
+func (r *rig) runGradual(t *testing.T, step string, f fault) bool {
+	began := time.Now()
+	ok := r.cell(t, "gradual: "+step+" "+string(f), func(t *testing.T) {
+		to, was := r.wronged(t)
+		touched := slices.Index(gradualSteps, step) >= slices.Index(gradualSteps, "updates:pause")
+		run := r.call(t, stack.Faults(f.point(step)), gradualArgs...)
+		switch {
+		case f.kills():
+			want(t, run, "the rollback, which was to be killed", -1)
+			r.tellsInterrupted(t)
+			want(t, r.call(t, nil, forward.args()...), "resume", 0)
+		case step == "rollback:notes":
+			want(t, run, "the rollback without its notes", 0)
+		case !touched:
+			want(t, run, "the rollback with a step that "+string(f), 1, 3)
+			want(t, r.call(t, nil, gradualArgs...), "the rollback again", 0)
+		default:
+			want(t, run, "the rollback with a step that "+string(f), 4)
+			if st := r.Status(t); st.Operation.Outcome != "left" || step != "updates:pause" && st.Paused == "" {
+				t.Errorf("it ended as %+v, updates paused: %q", st.Operation, st.Paused)
+			}
+			want(t, r.call(t, nil, forward.args()...), "resume", 0)
+		}
+		r.nowLive(to)
+		r.whole(t, r.live)
+		if r.prices(t) != was {
+			t.Error("not every price is what it was")
+		}
+	})
+	fmt.Printf("%s %-25s %-22s %-12s %5.1fs\n", mark(ok), "gradual", step, f, time.Since(began).Seconds())
+	return ok
+}
+
+// gradualRelay is one that is killed at each of its steps.
+func (r *rig) gradualRelay(t *testing.T) {
+	r.cell(t, "a gradual rollback killed at every step", func(t *testing.T) {
+		to, was := r.wronged(t)
+		r.legs(t, killDuring, gradualSteps, gradualArgs...)
+		r.nowLive(to)
+		r.whole(t, r.live)
+		if r.prices(t) != was {
+			t.Error("not every price is what it was")
+		}
+	})
 }

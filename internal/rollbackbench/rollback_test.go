@@ -10,33 +10,49 @@ import (
 
 	"github.com/goldfinch-etf/etf-deploy/internal/host"
 	"github.com/goldfinch-etf/etf-deploy/internal/postgres"
+	"github.com/goldfinch-etf/etf-deploy/internal/rowdiff"
 	"github.com/goldfinch-etf/etf-deploy/internal/testserver"
 )
 
 // BenchmarkRollback measures, on ETF_BENCH_PRICES prices (5 million):
 //
-//	plain-s           pg_restore of the dump into an empty database, one job
-//	restore/plain     the side database made, restored, analysed and checked
-//	swap-s, back-s    the side database becomes the live one, and back
-//	peak-MiB          of this process, the suite's part alone
+//	plain-s        pg_restore of the dump into an empty database, one job
+//	restore/plain  the side database made, restored, analysed and checked
+//	dump/plain     1,000 wrong rows found by the dump, restored and verified
+//	copy-s         the table of prices, read out once
+//	side/copy      1,000 wrong rows found by a side database, restored and verified
+//	swap-s         the side database becomes the live one
+//	back-s         and the one before again
+//	peak-MiB       of memory, of this process: the suite's part alone
 func BenchmarkRollback(b *testing.B) {
 	server, u := startServer(b)
 	defer server.Stop()
 	n := prices(b)
 	fill(b, u, n)
 	file, info := dump(b, u)
+	const side, kept = "goldfinch_side", "goldfinch_kept"
+	dumped := rowdiff.Backup{ID: "bench", Info: info, File: file, BinDir: server.Bin}
+	beside := rowdiff.Backup{ID: "bench", Info: info, Side: side}
 	for b.Loop() {
 		plain := plainRestore(b, server, u, file)
+		b.ReportMetric(plain.Seconds(), "plain-s")
 		restored := measure(b, u, func() {
 			must(b, postgres.Restore(b.Context(), host.Local{}, postgres.RestoreOptions{
-				URL: u, File: file, Info: info, Side: "goldfinch_side", ApplicationName: operation, Token: token, Operation: operation,
+				URL: u, File: file, Info: info, Side: side, ApplicationName: operation, Token: token, Operation: operation,
 			}))
 		})
-		b.ReportMetric(plain.Seconds(), "plain-s")
 		b.ReportMetric(restored.Seconds()/plain.Seconds(), "restore/plain")
-		b.ReportMetric(swap(b, u, "goldfinch_side", "goldfinch_kept").Seconds(), "swap-s")
-		b.ReportMetric(swap(b, u, "goldfinch_kept", "goldfinch_side").Seconds(), "back-s")
-		must(b, postgres.DropSide(b.Context(), host.Local{}, u.WithDatabase("goldfinch_side"), operation))
+
+		corrupt(b, u, n, 1)
+		b.ReportMetric(repair(b, u, dumped).Seconds()/plain.Seconds(), "dump/plain")
+		corrupt(b, u, n, 2)
+		copied := copyOut(b, u)
+		b.ReportMetric(copied.Seconds(), "copy-s")
+		b.ReportMetric(repair(b, u, beside).Seconds()/copied.Seconds(), "side/copy")
+
+		b.ReportMetric(swap(b, u, side, kept).Seconds(), "swap-s")
+		b.ReportMetric(swap(b, u, kept, side).Seconds(), "back-s")
+		must(b, postgres.DropSide(b.Context(), host.Local{}, u.WithDatabase(side), operation))
 		b.ReportMetric(peakMiB(b), "peak-MiB")
 	}
 }

@@ -3,7 +3,6 @@ package rowdiff
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -97,12 +96,8 @@ func (a *applier) run(ctx context.Context) (*Applied, error) {
 	if a.order, err = parentsFirst(ctx, a.conn); err != nil {
 		return nil, err
 	}
-	var counted bool
-	if err := a.conn.QueryRow(ctx, "SELECT current_setting('track_counts')::bool").Scan(&counted); err != nil {
+	if err := provable(ctx, a.conn); err != nil {
 		return nil, err
-	}
-	if !counted {
-		return nil, errors.New("the server's setting track_counts is off, without which it cannot be proved that no other row is touched: set it on")
 	}
 	todo, err := a.choose(ctx)
 	if err != nil {

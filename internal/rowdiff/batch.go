@@ -206,6 +206,16 @@ func (b *batch) act(ctx context.Context) (err error) {
 	return err
 }
 
+// provable makes sure that the server counts what is written.
+func provable(ctx context.Context, q postgres.Querier) error {
+	var counted bool
+	err := q.QueryRow(ctx, "SELECT current_setting('track_counts')::bool").Scan(&counted)
+	if err == nil && !counted {
+		err = errors.New("the server's setting track_counts is off, without which it cannot be proved that no other row is touched: set it on")
+	}
+	return err
+}
+
 // touched counts the rows that this transaction has written, by table. The
 // server's counts may still hold those of the session's last transactions:
 // only the difference says anything.

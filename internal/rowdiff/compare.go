@@ -165,10 +165,7 @@ func (c *comparison) table(ctx context.Context, t table) (TableDiff, error) {
 			return a.d, err
 		}
 		if err = a.run(ctx); err == nil {
-			c.keys[t.name], c.columns[t.name] = t.key, []string{}
-			for _, column := range a.shared {
-				c.columns[t.name] = append(c.columns[t.name], column.name)
-			}
+			c.keys[t.name], c.columns[t.name] = t.key, columnNames(a.shared)
 			return a.d, sub.Commit(ctx)
 		}
 		if undo := sub.Rollback(ctx); undo != nil {

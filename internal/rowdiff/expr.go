@@ -11,6 +11,15 @@ func each(columns []column, separator string, f func(c column) string) string {
 	return strings.Join(parts, separator)
 }
 
+// columnNames is the names of columns.
+func columnNames(columns []column) []string {
+	list := make([]string, len(columns))
+	for i, c := range columns {
+		list[i] = c.name
+	}
+	return list
+}
+
 // names lists the columns, with the alias of their table where there is one.
 func names(alias string, columns []column) string {
 	return each(columns, ", ", func(c column) string { return alias + quote(c.name) })

@@ -265,7 +265,7 @@ func (w *world) contents(tables ...string) (all []string) {
 	w.Helper()
 	for _, name := range tables {
 		var out strings.Builder
-		if _, err := w.conn.PgConn().CopyTo(w.Context(), &out, "COPY (SELECT * FROM "+name+" t ORDER BY t::text COLLATE \"C\") TO STDOUT"); err != nil {
+		if _, err := w.conn.PgConn().CopyTo(w.Context(), &out, "COPY (SELECT * FROM "+name+" t ORDER BY (t.*)::text COLLATE \"C\") TO STDOUT"); err != nil {
 			w.Fatal(err)
 		}
 		all = append(all, name)

@@ -80,6 +80,11 @@ func compared(ctx context.Context, q postgres.Querier) error {
 	return err
 }
 
+// isKey reports whether a column is part of the key by which rows were compared.
+func (t target) isKey(name string) bool {
+	return slices.ContainsFunc(t.key, func(k column) bool { return k.name == name })
+}
+
 // workFrom is the FROM items of compared rows, w, with their keys, k.
 func (t target) workFrom() string {
 	return "etf_ops.work_rows w CROSS JOIN LATERAL " + record("w.key", "k", t.key)
