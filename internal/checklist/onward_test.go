@@ -251,6 +251,7 @@ func TestWhyPaused(t *testing.T) {
 		{"itself, and the code was not changed", []journal.Log{own}, "release " + liveID + " is live, which wrote 12 wrong rows, as self has found"},
 		{"itself, and the code could not be changed", []journal.Log{named(recorded(gradualKind, `note rollback.code.stays="release x cannot go on"`), "self")}, "release x cannot go on"},
 		{"itself, and the code is not to blame", []journal.Log{options(own, `{"keep_release":true}`)}, ""},
+		{"an earlier one blames the code, this one does not", []journal.Log{options(named(recorded(gradualKind, "start updates:pause"), "self"), `{"keep_release":true}`), wrote}, ""},
 		{"an earlier one, by whom the code is not to blame", []journal.Log{options(named(ended(own, journal.Succeeded), "g-0"), `{"keep_release":true}`)}, ""},
 	} {
 		got, err := whyPaused(c.logs, "self", live)

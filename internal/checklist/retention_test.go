@@ -60,12 +60,13 @@ func TestNeededByUnfinishedOperations(t *testing.T) {
 	}
 	target.journaled(t, operation, "deploy", gone(t), note(factPrevious, olderID), note(factBuilt, "built"), note(factRelease, release.Release{ID: liveID}), note(factBackup, "b-1"), note(factRestore, restoreNames{Side: "goldfinch_side_1", Kept: "goldfinch_kept_1"}))
 	target.journaled(t, "20261123T130000Z-deploy-bbbbbb", "deploy", gone(t), note(factPrevious, ""))
+	target.journaled(t, "20261123T133000Z-rollback-gradual-dddddd", gradualKind, gone(t), note(factBackupChosen, "b-2"))
 	logs, err := journal.Newest(t.Context(), target.Host, target.journalDir(), nil)
 	must(t, err)
 	got, err := neededBy(logs)
 	must(t, err)
 	slices.Sort(got.Releases)
-	if diff := cmp.Diff(retained{Releases: []string{olderID, liveID, "built"}, Backups: []string{"b-1"}, Databases: []string{"goldfinch_side_1", "goldfinch_kept_1"}}, got); diff != "" {
+	if diff := cmp.Diff(retained{Releases: []string{olderID, liveID, "built"}, Backups: []string{"b-2", "b-1"}, Databases: []string{"goldfinch_side_1", "goldfinch_kept_1"}}, got); diff != "" {
 		t.Error(diff)
 	}
 	target.journaled(t, "20261123T140000Z-deploy-cccccc", "deploy", gone(t), note(factBackup, 7))

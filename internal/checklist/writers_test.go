@@ -22,7 +22,8 @@ func TestWriters(t *testing.T) {
 	}
 	target.journaled(t, "20261122T120000Z-deploy-aaaaaa", "deploy", gone(t), note("long-ago", "1"))
 	target.journaled(t, "20261122T180000Z-deploy-aaaaaa", "deploy", gone(t), note(olderID, "7"))
-	since := clock
+	target.journaled(t, "20261122T200000Z-backup-create-aaaaaa", "backup:create", gone(t)) // who wrote then is in the one before
+	since := clock.Add(time.Minute)
 	// One that is taken back starts the release before again.
 	target.journaled(t, "20261122T230000Z-deploy-bbbbbb", "deploy", gone(t), note("bad", "18446744073709551000"), note(olderID, "0"))
 	target.journaled(t, "20261123T010000Z-backup-create-cccccc", "backup:create", gone(t))
