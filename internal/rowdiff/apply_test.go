@@ -3,6 +3,8 @@ package rowdiff
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/postgres"
@@ -193,6 +195,41 @@ func TestApplyAfterAKill(t *testing.T) {
 	same(t, "quarantine", w.lines("SELECT concat(count(*), ' ', count(DISTINCT key)) FROM etf_ops.quarantine"), []string{"30 30"})
 	if v := w.verify(); v.Restored != 50 || v.Quarantined != 30 {
 		t.Errorf("%+v", v)
+	}
+}
+
+// What others write while rows are restored is never overwritten.
+func TestApplyUnderWrites(t *testing.T) {
+	w := newWorld(t, service).dump()
+	w.exec(`UPDATE etf_prices SET price = 1, volume = 0 WHERE id <= 2500; INSERT INTO etf_prices (etf_id, date, price, volume) SELECT 'E1', date '2030-01-01' + i, 5, 0 FROM generate_series(1, 500) i`)
+	w.compare()
+	w.judge()
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for range 3 {
+		writer := connect(t, w.live)
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				writer.Exec(ctx, "UPDATE etf_prices SET volume = 777 WHERE id IN ((random() * 3500)::int, (random() * 3500)::int) AND price IN (1, 5)")
+			}
+		})
+	}
+	o := w.applyOptions(Choice{})
+	o.Batch = 50
+	a, err := Apply(t.Context(), o)
+	stop()
+	wg.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Left == 0 || a.Restored == 0 || a.Quarantined == 0 || a.Left+a.Restored+a.Quarantined != 3000 {
+		t.Errorf("%+v", a)
+	}
+	if n := w.lines("SELECT count(*)::text FROM etf_prices WHERE volume = 777"); n[0] != fmt.Sprint(a.Left) {
+		t.Errorf("%d were left, %s bear what others wrote", a.Left, n[0])
+	}
+	if v := w.verify(); v.Restored != a.Restored || v.Quarantined != a.Quarantined || v.Left != a.Left || v.Rewritten != 0 || v.Fewer != 0 {
+		t.Errorf("%+v after %+v", v, a)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Why an attempt was given up for a slower one.
@@ -27,7 +29,6 @@ type attempt struct {
 	xid     string // expression for their xmin
 	wholeIn bool   // all rows of the backup are in backupTable
 	found   int64  // rows in backupTable, where it does not hold all
-	keysIn  bool   // keysTable is filled
 	missing bool   // missingTable is filled
 }
 
@@ -98,7 +99,6 @@ func (a *attempt) readBackup(ctx context.Context) error {
 		return first.remake(ctx, backupTable, a.t.columns)
 	default:
 		first.wanted = "SELECT " + names("", a.t.keyColumns()) + " FROM " + liveTable
-		first.keys = a.d.BackupRows > a.d.Rows // some were surely deleted
 	}
 	if err := a.read(ctx, first); err != nil {
 		return err
@@ -106,7 +106,6 @@ func (a *attempt) readBackup(ctx context.Context) error {
 	if a.wholeIn {
 		return nil
 	}
-	a.keysIn = first.keys
 	if err := a.tx.QueryRow(ctx, "SELECT count(*) FROM "+backupTable).Scan(&a.found); err != nil {
 		return err
 	}
@@ -121,24 +120,45 @@ func (a *attempt) readBackup(ctx context.Context) error {
 	return a.readMissing(ctx)
 }
 
+// readMissing finds rows that were deleted. What the live table has, but for
+// the rows added since, is among what the backup has: where they are as many,
+// in some bucket of keys, they are the same, and only other buckets are read.
 func (a *attempt) readMissing(ctx context.Context) error {
-	if !a.keysIn {
-		r := a.reading("")
-		r.keys = true
-		if err := a.read(ctx, r); err != nil {
-			return err
-		}
-	}
-	key := a.t.keyColumns()
-	err := execAll(ctx, a.conn, "ANALYZE "+keysTable+"; DROP TABLE IF EXISTS "+goneTable+"; CREATE TEMP TABLE rowdiff_gone AS SELECT "+names("k.", key)+
-		" FROM "+keysTable+" k WHERE NOT EXISTS (SELECT FROM "+a.t.ident()+" t WHERE "+sameKey("t.", "k.", key)+"); DROP TABLE "+keysTable)
-	if err != nil {
+	var backup, live buckets
+	var ok bool
+	var group errgroup.Group // two databases, two processors
+	group.Go(func() (err error) { backup, ok, err = a.src.count(ctx, a.t, a.d.Rows); return err })
+	group.Go(func() (err error) { live, err = a.countLive(ctx); return err })
+	if err := group.Wait(); err != nil {
 		return err
 	}
+	if !ok {
+		a.wholeIn = true
+		return a.read(ctx, a.reading(backupTable))
+	}
 	r := a.reading(missingTable)
-	r.wanted = "SELECT " + names("", key) + " FROM " + goneTable
+	if r.within = backup.unlike(live); len(r.within) > len(backup)/4 {
+		r.within = nil // picking is not worth it
+	}
 	a.missing = true
-	return a.read(ctx, r)
+	if err := a.read(ctx, r); err != nil {
+		return err
+	}
+	return execAll(ctx, a.conn, "DELETE FROM "+missingTable+" b WHERE EXISTS (SELECT FROM "+a.t.ident()+" t WHERE "+sameKey("t.", "b.", a.t.keyColumns())+")")
+}
+
+// countLive counts the live rows, without those added since.
+func (a *attempt) countLive(ctx context.Context) (buckets, error) {
+	live, err := countBuckets(ctx, a.tx, a.t, a.d.Rows)
+	if err != nil {
+		return nil, err
+	}
+	added, err := queryBuckets(ctx, a.tx, "SELECT "+bucketSQL("c.", a.t)+", count(*) FROM "+liveTable+" c WHERE NOT EXISTS (SELECT FROM "+backupTable+" b WHERE "+
+		sameKey("b.", "c.", a.t.keyColumns())+") GROUP BY 1")
+	for bucket, n := range added {
+		live[bucket] -= n
+	}
+	return live, err
 }
 
 func (a *attempt) reading(into string) *reading {

@@ -1,9 +1,11 @@
 package rowdiff
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/host"
@@ -125,6 +127,22 @@ func TestGuards(t *testing.T) {
 	}
 }
 
+// xmin, of 32 bits, cannot be told from that of a transaction long ago.
+func TestGuardOfAnOldBackup(t *testing.T) {
+	w := newWorld(t, service).dump()
+	w.exec("UPDATE etf_prices SET price = 1 WHERE id = 5")
+	for range 20 {
+		w.exec("SELECT pg_current_xact_id()")
+	}
+	defer func(n uint64) { xidReach = n }(xidReach)
+	for reach, how := range map[uint64]string{20: "every row: the backup is too many transactions old", 1000: "rows written since (xmin)"} {
+		xidReach = reach
+		if d := tableOf(t, w.compare(), "public.etf_prices"); d.How != how || d.Changed != 1 {
+			t.Errorf("%+v", d)
+		}
+	}
+}
+
 // A database that was restored has another OID; its rows another history.
 func TestGuardOfARestoredDatabase(t *testing.T) {
 	w := newWorld(t, service).dump()
@@ -235,6 +253,32 @@ func TestCompareUnderAnotherFence(t *testing.T) {
 	}
 }
 
+// What is written meanwhile does not confuse a comparison.
+func TestCompareUnderWrites(t *testing.T) {
+	bothWays(t, service, func(w *world) {
+		w.exec("UPDATE etf_prices SET price = 1 WHERE id IN (5, 6); DELETE FROM etf_prices WHERE id = 7")
+		ctx, stop := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		defer stop()
+		for range 3 {
+			writer := connect(t, w.live)
+			wg.Go(func() {
+				for i := 0; ctx.Err() == nil; i++ {
+					writer.Exec(ctx, `WITH gone AS (DELETE FROM etf_prices WHERE id = 100 + (random() * 900)::int) UPDATE etf_prices SET volume = $1 WHERE id = 1001 + (random() * 900)::int`, i)
+					writer.Exec(ctx, "INSERT INTO etf_prices (etf_id, date, price) VALUES ('E1', date '2030-01-01' + (random() * 90000)::int, 1) ON CONFLICT DO NOTHING")
+				}
+			})
+		}
+		for range 8 {
+			d := tableOf(t, w.compare(), "public.etf_prices")
+			if strings.Contains(d.How, "counts") || d.Changed < 2 || d.Deleted < 1 {
+				t.Errorf("%+v", d)
+			}
+		}
+	})
+}
+
 func TestCompareWithAnUnfitBackup(t *testing.T) {
 	w := newWorld(t, service).dump()
 	w.exec("UPDATE etf_prices SET price = 1 WHERE id = 5")
@@ -254,4 +298,52 @@ func TestCompareWithAnUnfitBackup(t *testing.T) {
 	if found := w.lines("SELECT coalesce(to_regclass('etf_ops.work_rows')::text, '')"); found[0] != "" {
 		t.Errorf("a failed comparison left %v", found)
 	}
+}
+
+// Deleted rows are found whatever their keys.
+func TestDeletedRows(t *testing.T) {
+	bothWays(t, `
+		CREATE TABLE dense (id int PRIMARY KEY, a text); INSERT INTO dense SELECT i, i FROM generate_series(-3000, 3000) i;
+		CREATE TABLE sparse (a text, id bigint PRIMARY KEY); INSERT INTO sparse SELECT i, 9223372036854775807 - i * 1234567890123 FROM generate_series(0, 2000) i;
+		INSERT INTO sparse VALUES ('least', -9223372036854775808), ('greatest but one', 9223372036854775806);
+		CREATE TABLE highest (id bigint PRIMARY KEY); INSERT INTO highest SELECT 9223372036854775807 - i FROM generate_series(0, 600) i;
+		CREATE TABLE named (b int, a text, PRIMARY KEY (a, b)); INSERT INTO named SELECT i % 7, E'tab\t' || i FROM generate_series(1, 2000) i;
+		CREATE TABLE emptied (id int PRIMARY KEY); INSERT INTO emptied SELECT generate_series(1, 2000);
+		CREATE TABLE halved (id smallint PRIMARY KEY, a int); INSERT INTO halved SELECT i, i FROM generate_series(1, 3000) i`,
+		func(w *world) {
+			w.exec(`DELETE FROM dense WHERE id IN (-3000, -257, -256, -1, 0, 255, 256, 3000); INSERT INTO dense SELECT i, i FROM generate_series(3001, 3010) i;
+				DELETE FROM sparse WHERE id IN (9223372036854775807, -9223372036854775808) OR a = '1000'; INSERT INTO sparse VALUES ('new', 5), ('new', 6), ('new', 7), ('new', 9223372036854775805);
+				DELETE FROM highest WHERE id = 9223372036854775807; DELETE FROM named WHERE a IN (E'tab\t7', E'tab\t1999'); INSERT INTO named VALUES (1, 'x'), (1, 'y'), (1, 'z');
+				DELETE FROM emptied; DELETE FROM halved WHERE id % 2 = 0`)
+			d := w.compare()
+			got := map[string]string{}
+			for _, table := range d.Tables {
+				got[table.Table] = fmt.Sprint(table.Added, table.Deleted, " ", table.How)
+			}
+			const written = " rows written since (xmin)"
+			same(t, "tables", got, map[string]string{"public.dense": "10 8" + written, "public.sparse": "4 3" + written, "public.highest": "0 1" + written, "public.named": "3 2" + written, "public.emptied": "0 2000" + written, "public.halved": "0 1500" + written})
+			same(t, "keys", w.lines("SELECT key::text FROM etf_ops.work_rows WHERE kind = 'deleted' AND tbl IN ('public.dense', 'public.sparse', 'public.highest', 'public.named') ORDER BY n"), []string{
+				`{"id": -3000}`, `{"id": -257}`, `{"id": -256}`, `{"id": -1}`, `{"id": 0}`, `{"id": 255}`, `{"id": 256}`, `{"id": 3000}`, `{"id": 9223372036854775807}`,
+				`{"a": "tab\t1999", "b": 4}`, `{"a": "tab\t7", "b": 0}`, `{"id": -9223372036854775808}`, `{"id": 9222137468964652807}`, `{"id": 9223372036854775807}`,
+			})
+		})
+}
+
+// A comparison does not go into a dump; what is in quarantine does.
+func TestComparisonsAreNotDumped(t *testing.T) {
+	w := newWorld(t, service).dump()
+	w.exec("UPDATE etf_prices SET price = 1 WHERE id = 5; INSERT INTO etf_prices (etf_id, date, price) VALUES ('E1', '2030-01-01', 5)")
+	w.compare()
+	w.judge().apply(Choice{})
+	w.dump()
+	for name, rows := range w.backup.Info.Rows {
+		if strings.HasPrefix(name, "etf_ops.work_") || name == "etf_ops.quarantine" && rows != 1 {
+			t.Errorf("%s: %d rows", name, rows)
+		}
+	}
+	if err := postgres.VerifyDump(t.Context(), host.Local{}, w.backup.File, w.backup.Info, postgres.VerifyOptions{}); err != nil {
+		t.Error(err)
+	}
+	side := connect(t, w.side())
+	same(t, "restored", lines(t, side, "SELECT count(*)::text FROM etf_ops.work_rows UNION ALL SELECT count(*)::text FROM etf_ops.work_batches UNION ALL SELECT count(*)::text FROM etf_ops.quarantine"), []string{"0", "0", "1"})
 }

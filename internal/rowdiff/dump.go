@@ -19,13 +19,16 @@ type source interface {
 	whole(t table, keys int64) bool
 	// read loads what is wanted. After an error finish has to be called still.
 	read(ctx context.Context, r *reading) error
+	// count counts the rows of the table, which was read before, by bucket;
+	// it has about as many as given. There may be no buckets for such a key.
+	count(ctx context.Context, t table, rows int64) (counts buckets, ok bool, err error)
 	close(ctx context.Context)
 }
 
 // newSource is the side database where there is one, else the dump.
 func newSource(ctx context.Context, o Options) (source, error) {
 	if o.Backup.Side == "" {
-		return dump{o.Host, o.Backup}, nil
+		return &dump{host: o.Host, backup: o.Backup}, nil
 	}
 	return openSide(ctx, o)
 }
@@ -35,11 +38,12 @@ func newSource(ctx context.Context, o Options) (source, error) {
 type dump struct {
 	host   host.Host
 	backup Backup
+	counts buckets // of the table that was read last
 }
 
-func (d dump) close(context.Context) {}
+func (d *dump) close(context.Context) {}
 
-func (d dump) has(_ context.Context, t table) (int64, bool, error) {
+func (d *dump) has(_ context.Context, t table) (int64, bool, error) {
 	n, ok := d.backup.Info.Rows[t.name]
 	return n, ok, nil
 }
@@ -49,7 +53,7 @@ var maxKeys int64 = 500_000 // fewer in a test
 
 // whole: rows are picked by the text of their keys, which must then be the same
 // for equal keys.
-func (d dump) whole(t table, keys int64) bool {
+func (d *dump) whole(t table, keys int64) bool {
 	for _, c := range t.keyColumns() {
 		if !c.canonical {
 			return true
@@ -58,15 +62,17 @@ func (d dump) whole(t table, keys int64) bool {
 	return keys > maxKeys
 }
 
-func (d dump) read(ctx context.Context, r *reading) error {
+func (d *dump) read(ctx context.Context, r *reading) error {
 	pick, err := wantedKeys(ctx, r, d.backup.Info.Encoding)
 	if err != nil {
 		return err
 	}
 	var keys *keyReader
+	byBucket := bucketed(r.table)
+	d.counts = buckets{}
 	text := &copyText{}
 	text.begin = func(columns []string) error {
-		if keys = newKeyReader(columns, r.table.key); keys == nil && (pick != nil || r.keys) {
+		if keys = newKeyReader(columns, r.table.key); keys == nil {
 			return errNoBackupKey
 		}
 		return r.begin(ctx, columns, d.backup.Info.Encoding)
@@ -75,16 +81,13 @@ func (d dump) read(ctx context.Context, r *reading) error {
 		if text.rows&(1<<18-1) == 0 {
 			r.seen(text.rows)
 		}
-		var key []byte
-		if pick != nil || r.keys {
-			key = keys.key(line)
+		key := keys.key(line)
+		var bucket int64
+		if byBucket {
+			bucket = bucketOf(key)
+			d.counts[bucket]++
 		}
-		if r.keys {
-			if err := r.allKeys.line(key); err != nil {
-				return err
-			}
-		}
-		if r.into == "" || pick != nil && !pick[string(key)] {
+		if pick != nil && !pick[string(key)] || r.within != nil && r.within[bucket] == 0 {
 			return nil
 		}
 		_, err := r.rows.Write(line)
@@ -105,9 +108,13 @@ func (d dump) read(ctx context.Context, r *reading) error {
 	return wrap("reading "+r.table.name+" from dump "+d.backup.File, err)
 }
 
-// wantedKeys reads the keys of the rows to pick; nil: every row, or none.
+func (d *dump) count(_ context.Context, t table, _ int64) (buckets, bool, error) {
+	return d.counts, bucketed(t), nil
+}
+
+// wantedKeys reads the keys of the rows to pick; nil: not by key.
 func wantedKeys(ctx context.Context, r *reading, encoding string) (map[string]bool, error) {
-	if r.into == "" || r.wanted == "" {
+	if r.wanted == "" {
 		return nil, nil
 	}
 	pick := map[string]bool{}

@@ -90,12 +90,6 @@ func (s *spout) Write(lines []byte) (int, error) {
 	return len(lines), s.full()
 }
 
-// line takes a row that has no line end yet.
-func (s *spout) line(row []byte) error {
-	s.buf = append(append(s.buf, row...), '\n')
-	return s.full()
-}
-
 func (s *spout) full() error {
 	if len(s.buf) < pieceSize {
 		return nil

@@ -53,31 +53,36 @@ func (s *side) read(ctx context.Context, r *reading) error {
 	if slices.ContainsFunc(r.table.key, func(k string) bool { return !slices.Contains(r.columns, k) }) {
 		return errNoBackupKey
 	}
-	join := ""
-	if r.into != "" && r.wanted != "" {
+	which := ""
+	switch {
+	case r.wanted != "":
 		if err := s.send(ctx, r, own); err != nil {
 			return wrap("looking for rows of "+own.name+" in the side database", err)
 		}
-		join = " JOIN pg_temp.rowdiff_wanted w ON " + sameKey("t.", "w.", r.table.keyColumns())
+		which = " JOIN pg_temp.rowdiff_wanted w ON " + sameKey("t.", "w.", r.table.keyColumns())
+	case r.within != nil && bucketed(r.table):
+		which = " JOIN unnest(" + r.within.literal() + ") w (b) ON " + inBucket("t."+quote(r.table.key[0]), "w.b")
+	case r.within != nil:
+		which = " WHERE " + bucketSQL("t.", r.table) + " = ANY (" + r.within.literal() + ")"
 	}
-	const encoding = "UTF8"
-	if err := r.begin(ctx, r.columns, encoding); err != nil {
+	if err := r.begin(ctx, r.columns, "UTF8"); err != nil {
 		return err
 	}
-	copyOut := func(to *spout, what string) error {
-		if to == nil {
-			return nil
-		}
-		_, err := s.conn.PgConn().CopyTo(ctx, to, "COPY (SELECT "+what+") TO STDOUT (ENCODING '"+encoding+"')")
-		if failure := r.pump.failure(); failure != nil {
-			return failure
-		}
-		return wrap("reading "+own.name+" from the side database", err)
+	_, err := s.conn.PgConn().CopyTo(ctx, r.rows, "COPY (SELECT "+names("t.", own.columns)+" FROM "+own.ident()+" t"+which+") TO STDOUT (ENCODING 'UTF8')")
+	if failure := r.pump.failure(); failure != nil {
+		return failure
 	}
-	if err := copyOut(r.rows, names("t.", own.columns)+" FROM "+own.ident()+" t"+join); err != nil {
-		return err
+	return wrap("reading "+own.name+" from the side database", err)
+}
+
+func (s *side) count(ctx context.Context, t table, rows int64) (buckets, bool, error) {
+	own, _ := find(s.tables, t.name)
+	own.key = t.key
+	if bucketed(own) != bucketed(t) {
+		return nil, false, nil
 	}
-	return copyOut(r.allKeys, names("t.", r.table.keyColumns())+" FROM "+own.ident()+" t")
+	counts, err := countBuckets(ctx, s.tx, own, rows)
+	return counts, true, wrap("counting the rows of "+t.name+" in the side database", err)
 }
 
 // send makes the wanted keys known to the side database, with its own types.

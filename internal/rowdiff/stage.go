@@ -12,9 +12,7 @@ const (
 	scanTable    = "pg_temp.rowdiff_scan"    // rows of the live table, and where the candidates are
 	liveTable    = "pg_temp.rowdiff_live"    // the candidates
 	backupTable  = "pg_temp.rowdiff_backup"  // rows of the backup with the same keys, or all
-	keysTable    = "pg_temp.rowdiff_keys"    // keys of all rows of the backup
-	goneTable    = "pg_temp.rowdiff_gone"    // those that the live table has not
-	missingTable = "pg_temp.rowdiff_missing" // their rows
+	missingTable = "pg_temp.rowdiff_missing" // rows of the backup that the live table has not
 	rowsTable    = "pg_temp.rowdiff_rows"    // what differs, as in etf_ops.work_rows
 )
 
@@ -22,39 +20,25 @@ const (
 type reading struct {
 	conn   *pgx.Conn // the comparing session
 	table  table
-	into   string // temporary table for the rows; empty: none are wanted
-	asText bool   // every column of it a text
-	wanted string // query of the keys of the rows that are wanted; empty: every row
-	keys   bool   // the keys of all rows too, into keysTable
+	into   string  // temporary table for the rows
+	asText bool    // every column of it a text
+	wanted string  // query of the keys of the rows that are wanted
+	within buckets // the rows of these buckets are wanted; with neither, every row
 	seen   func(rows int64)
 
 	columns []string // that the backup has
 	pump    *pump
 	rows    *spout
-	allKeys *spout
 }
 
-// begin makes the temporary tables and opens the way into them.
+// begin makes the temporary table and opens the way into it.
 func (r *reading) begin(ctx context.Context, columns []string, encoding string) error {
 	r.columns = columns
-	option := " FROM STDIN (ENCODING " + literal(encoding) + ")"
-	if r.into != "" {
-		if err := r.remake(ctx, r.into, r.stageColumns()); err != nil {
-			return err
-		}
-	}
-	if r.keys {
-		if err := r.remake(ctx, keysTable, r.table.keyColumns()); err != nil {
-			return err
-		}
+	if err := r.remake(ctx, r.into, r.stageColumns()); err != nil {
+		return err
 	}
 	r.pump = startPump(ctx, r.conn.PgConn())
-	if r.into != "" {
-		r.rows = r.pump.into("COPY " + r.into + option)
-	}
-	if r.keys {
-		r.allKeys = r.pump.into("COPY " + keysTable + option)
-	}
+	r.rows = r.pump.into("COPY " + r.into + " FROM STDIN (ENCODING " + literal(encoding) + ")")
 	return nil
 }
 
@@ -86,9 +70,6 @@ func (r *reading) finish(ctx context.Context) (unfit []string, err error) {
 		if err := pump.close(); err != nil {
 			return nil, err
 		}
-	}
-	if r.into == "" {
-		return nil, nil
 	}
 	if r.asText {
 		if unfit, err = r.convert(ctx); err != nil {
