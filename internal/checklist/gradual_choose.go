@@ -27,6 +27,9 @@ func (s gradualChoose) Run(ctx context.Context, r *step.Run) error {
 	if err != nil {
 		return err
 	}
+	if err := t.serversAnswer(ctx, lookRedis); err != nil { // where the pause flag is
+		return err
+	}
 	f := factsOf(p)
 	if p.leaves != "" { // in an earlier try
 		err = r.NoteOnce(ctx, factPrevious, p.leaves)
