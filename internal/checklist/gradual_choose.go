@@ -1,9 +1,13 @@
 package checklist
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
+	"github.com/goldfinch-etf/etf-deploy/internal/journal"
+	"github.com/goldfinch-etf/etf-deploy/internal/release"
 	"github.com/goldfinch-etf/etf-deploy/internal/rowdiff"
 	"github.com/goldfinch-etf/etf-deploy/internal/step"
 )
@@ -23,8 +27,16 @@ func (s gradualChoose) Run(ctx context.Context, r *step.Run) error {
 	if err != nil {
 		return err
 	}
+	if err := t.serversAnswer(ctx, lookRedis); err != nil { // where the pause flag is
+		return err
+	}
 	f := factsOf(p)
-	if err := t.notePrevious(ctx, r); err != nil {
+	if p.leaves != "" { // in an earlier try
+		err = r.NoteOnce(ctx, factPrevious, p.leaves)
+	} else {
+		err = t.notePrevious(ctx, r)
+	}
+	if err != nil {
 		return err
 	}
 	if err := r.Fault(ctx, "during"); err != nil {
@@ -59,6 +71,10 @@ func (t *Target) PlanGradual(ctx context.Context, o Options, count bool) (*Rollb
 // gradualText says what becomes of the code, for a person.
 func (p *RollbackPlan) gradualText() string {
 	switch {
+	case p.leaves != "" && p.Way == WayCode:
+		return "an earlier try has gone back to that release already: its repair is begun anew"
+	case p.leaves != "":
+		return "the code is that of an earlier try, which has gone back already: it is finished, its repair begun anew"
 	case p.To.ID == p.Live.ID:
 		return "the code stays, as -keep-release asks"
 	case p.Way == WayCode:
@@ -75,15 +91,19 @@ func (p *RollbackPlan) gradualText() string {
 // is: without a way for the code it repairs the rows all the same.
 func (t *Target) planGradual(ctx context.Context, o Options) (*RollbackPlan, error) {
 	p := &RollbackPlan{Version: formatVersion, Gradual: true}
-	if err := t.chooseRelease(ctx, p, o.To); err != nil {
-		if !o.KeepRelease || p.Live.ID == "" {
-			return nil, err
-		}
+	none := t.chooseRelease(ctx, p, o.To)
+	if none != nil && p.Live.ID == "" {
+		return nil, none
 	}
-	if o.KeepRelease {
+	err := t.beginAnew(ctx, p, &o)
+	switch {
+	case err != nil:
+		return nil, err
+	case o.KeepRelease:
 		p.To = p.Live
+	case none != nil && p.leaves == "":
+		return nil, none
 	}
-	var err error
 	if p.Head, err = t.databaseHead(ctx); err != nil {
 		return nil, err
 	}
@@ -94,6 +114,38 @@ func (t *Target) planGradual(ctx context.Context, o Options) (*RollbackPlan, err
 		return p, nil
 	}
 	return p, t.chooseWay(ctx, p, []Way{WayCode, WayDowngrade})
+}
+
+// beginAnew has p do again what an earlier gradual rollback was left with: where
+// that has gone back already, the live release is the one to go to, not the one
+// to leave, and the rows to repair differ from the same backup.
+func (t *Target) beginAnew(ctx context.Context, p *RollbackPlan, o *Options) error {
+	if o.KeepRelease || o.To != "" && o.To != p.Live.ID {
+		return nil
+	}
+	logs, err := journal.Newest(ctx, t.Host, t.journalDir(), wholeDeployment)
+	if err != nil {
+		return err
+	}
+	// The one that asks has not ended.
+	logs = slices.DeleteFunc(logs, func(log journal.Log) bool { return log.Outcome() == "" })
+	for _, log := range stillOpen(logs) {
+		if log.Outcome() != journal.Left {
+			continue
+		}
+		var to release.Release
+		var from, backup string
+		for key, v := range map[string]any{factRelease: &to, factPrevious: &from, factBackupChosen: &backup} {
+			if _, err := log.Fact(key, v); err != nil {
+				return err
+			}
+		}
+		if to.ID == p.Live.ID && from != "" && from != to.ID {
+			p.To, p.leaves, o.Backup = p.Live, from, cmp.Or(o.Backup, backup)
+		}
+		return nil
+	}
+	return nil
 }
 
 // backupToRepairFrom is the one that was asked for; or the newest that was

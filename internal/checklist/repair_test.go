@@ -12,6 +12,7 @@ import (
 
 	"github.com/goldfinch-etf/etf-deploy/internal/journal"
 	"github.com/goldfinch-etf/etf-deploy/internal/postgres"
+	"github.com/goldfinch-etf/etf-deploy/internal/release"
 	"github.com/goldfinch-etf/etf-deploy/internal/report"
 	"github.com/goldfinch-etf/etf-deploy/internal/rowdiff"
 	"github.com/goldfinch-etf/etf-deploy/internal/step"
@@ -101,6 +102,37 @@ func (t *Target) noted(tt *testing.T, kind string, facts map[string]any) *step.O
 		must(tt, op.Note(tt.Context(), key, value))
 	}
 	return op
+}
+
+// A second gradual rollback after one that has gone back and was left does the
+// same again: it does not leave the release that the first one went to.
+func TestBeginsAnew(t *testing.T) {
+	for name, c := range map[string]struct {
+		to        release.Release
+		o         Options
+		overtaken bool
+		want      string // release that is left
+	}{
+		"it had gone back":           {release.Release{ID: liveID}, Options{}, false, "20261123T000000Z-cccccccc"},
+		"asked for by name":          {release.Release{ID: liveID}, Options{To: liveID}, false, "20261123T000000Z-cccccccc"},
+		"it had not":                 {release.Release{ID: olderID}, Options{}, false, ""},
+		"another one is asked for":   {release.Release{ID: liveID}, Options{To: olderID}, false, ""},
+		"the code stays":             {release.Release{ID: liveID}, Options{KeepRelease: true}, false, ""},
+		"a deployment has overtaken": {release.Release{ID: liveID}, Options{}, true, ""},
+	} {
+		target := filed(t)
+		left := target.noted(t, gradualKind, map[string]any{factRelease: c.to, factPrevious: "20261123T000000Z-cccccccc", factBackupChosen: "backup-1"})
+		must(t, left.End(t.Context(), journal.Left, "the server is gone"))
+		if c.overtaken {
+			must(t, target.noted(t, "deploy", nil).End(t.Context(), journal.Succeeded, ""))
+		}
+		target.noted(t, gradualKind, nil) // the second one
+		p := &RollbackPlan{Live: release.Release{ID: liveID}, To: release.Release{ID: olderID}}
+		must(t, target.beginAnew(t.Context(), p, &c.o))
+		if p.leaves != c.want || (p.To.ID == liveID) != (c.want != "") || (c.o.Backup == "backup-1") != (c.want != "") {
+			t.Errorf("%s: leaves %q, goes to %s by %q; want it to leave %q", name, p.leaves, p.To.ID, c.o.Backup, c.want)
+		}
+	}
 }
 
 func TestGradualNotes(t *testing.T) {

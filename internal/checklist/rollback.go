@@ -48,6 +48,8 @@ type RollbackPlan struct {
 	Written    *rowdiff.Diff       `json:"written,omitempty"`       // rows written since that backup
 	Expected   Expectation         `json:"expected"`
 	Gradual    bool                `json:"gradual,omitempty"` // the database stays, and rows are repaired in it
+
+	leaves string // release that an earlier gradual rollback has left already, and is left again
 }
 
 // An Expectation is how long a rollback will take, by what was measured before.

@@ -87,6 +87,9 @@ func (s chooseStep) Run(ctx context.Context, r *step.Run) error {
 	if err != nil {
 		return err
 	}
+	if err := t.serversAnswer(ctx, lookRedis, lookBroker); err != nil {
+		return err
+	}
 	f := factsOf(p)
 	if err := t.notePrevious(ctx, r); err != nil {
 		return err
@@ -104,6 +107,24 @@ func (s chooseStep) Run(ctx context.Context, r *step.Run) error {
 	}
 	r.Say("from %s to %s “%s”, by way of %s", p.Live.ID, p.To.ID, p.To.Subject, f.Way)
 	return r.Note(ctx, factRelease, p.To)
+}
+
+// serversAnswer refuses to begin where a server does not answer without which
+// no release could be seen to work: the rollback would be taken back, which
+// could not be seen to work either.
+func (t *Target) serversAnswer(ctx context.Context, looks ...func(context.Context, *Target) report.Finding) error {
+	var silent []string
+	for _, look := range looks {
+		ctx, cancel := context.WithTimeout(ctx, 2*t.Config.Timeouts.Connect)
+		if f := look(ctx, t); f.Status != report.OK && f.Status != report.Warning {
+			silent = append(silent, f.Looked+": "+f.Found)
+		}
+		cancel()
+	}
+	if len(silent) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: no release works without it, and nothing was stopped: %s: mend that first", step.ErrFault, strings.Join(silent, "; "))
 }
 
 // goBackStep is the moment at which `current` names the release to go back to.

@@ -1,6 +1,7 @@
 package checklist
 
 import (
+	"context"
 	"errors"
 	"os"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/goldfinch-etf/etf-deploy/internal/journal"
 	"github.com/goldfinch-etf/etf-deploy/internal/postgres"
 	"github.com/goldfinch-etf/etf-deploy/internal/release"
+	"github.com/goldfinch-etf/etf-deploy/internal/report"
 	"github.com/goldfinch-etf/etf-deploy/internal/step"
 	"github.com/goldfinch-etf/etf-deploy/internal/testserver"
 )
@@ -201,6 +203,18 @@ func TestHoldsData(t *testing.T) {
 		if got, err := holdsData(t.Context(), conn, d); err != nil || got != want {
 			t.Errorf("%s: %v, %v, want %v", d, got, err, want)
 		}
+	}
+}
+
+// A rollback that cannot end well does not begin.
+func TestServersAnswer(t *testing.T) {
+	target := filed(t)
+	target.serversAt("127.0.0.1:1", "/nowhere.sock")
+	warned := func(context.Context, *Target) report.Finding { return warn("broker", "slow", "") }
+	must(t, target.serversAnswer(t.Context(), warned))
+	err := target.serversAnswer(t.Context(), warned, lookRedis)
+	if !errors.Is(err, step.ErrFault) || !strings.Contains(err.Error(), "nothing was stopped: Redis: ") || strings.Contains(err.Error(), "slow") || strings.Contains(err.Error(), "pw-2") {
+		t.Error(err)
 	}
 }
 
