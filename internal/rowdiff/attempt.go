@@ -90,7 +90,7 @@ func (a *attempt) look(ctx context.Context) error {
 // keys the live table no longer has.
 func (a *attempt) readBackup(ctx context.Context) error {
 	a.shared = a.t.columns
-	a.wholeIn = a.why != "" || a.src.whole(a.t, a.d.Candidates)
+	a.wholeIn = a.why != "" || a.src.whole(a.d.Candidates)
 	first := a.reading(backupTable)
 	switch {
 	case a.wholeIn:

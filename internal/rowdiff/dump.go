@@ -15,9 +15,9 @@ type source interface {
 	// has says how many rows of the table the backup has, and whether it has
 	// that table at all.
 	has(ctx context.Context, t table) (rows int64, ok bool, err error)
-	// whole says that picking rows by their keys is not worth it, or not safe,
-	// and all are to be loaded.
-	whole(t table, keys int64) bool
+	// whole says that picking rows by so many keys is not worth it and all are
+	// to be loaded.
+	whole(keys int64) bool
 	// read loads what is wanted. After an error finish has to be called still.
 	read(ctx context.Context, r *reading) error
 	// count counts the rows of the table, which was read before, by bucket;
@@ -53,17 +53,11 @@ func (d *dump) has(_ context.Context, t table) (int64, bool, error) {
 // maxKeys is how many keys are held in memory, to pick rows by: about 30 MB.
 var maxKeys int64 = 500_000 // fewer in a test
 
-// whole: rows are picked by the text of their keys, which must then be the same
-// for equal keys.
-func (d *dump) whole(t table, keys int64) bool {
-	for _, c := range t.keyColumns() {
-		if !c.canonical {
-			return true
-		}
-	}
-	return keys > maxKeys
-}
+func (d *dump) whole(keys int64) bool { return keys > maxKeys }
 
+// read picks rows by the text of their keys. Equal keys of some types may have
+// different texts (1.0 and 1.00): such a row is not found, the counts then say
+// that rows are missing, and all are loaded.
 func (d *dump) read(ctx context.Context, r *reading) error {
 	pick, err := wantedKeys(ctx, r, d.backup.Info.Encoding)
 	if err != nil {

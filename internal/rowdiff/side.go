@@ -42,7 +42,7 @@ func (s *side) has(ctx context.Context, t table) (n int64, ok bool, err error) {
 	return n, true, wrap("counting the rows of "+t.name+" in the side database", err)
 }
 
-func (s *side) whole(table, int64) bool { return false }
+func (s *side) whole(int64) bool { return false }
 
 func (s *side) read(ctx context.Context, r *reading) error {
 	own, _ := find(s.tables, r.table.name)

@@ -23,11 +23,10 @@ type table struct {
 
 // A column of a table.
 type column struct {
-	name      string
-	typ       string // with its schema, so that no search path matters
-	kind      kind
-	canonical bool // equal values have the same text
-	always    bool // an identity that an UPDATE cannot set
+	name   string
+	typ    string // with its schema, so that no search path matters
+	kind   kind
+	always bool // an identity that an UPDATE cannot set
 }
 
 // A kind says how a column's values are compared and kept as JSON.
@@ -54,8 +53,6 @@ SELECT own.oid, own.nspname::text, own.relname::text,
 		ELSE format('%I.%I', tn.nspname, t.typname) || CASE WHEN t.typcategory <> 'A' THEN substr(format_type(a.atttypid, a.atttypmod), length(format_type(a.atttypid, NULL)) + 1) ELSE '' END END ORDER BY a.attnum) FILTER (WHERE a.attnum IS NOT NULL), '{}'),
 	coalesce(array_agg(CASE WHEN NOT coalesce(l.collisdeterministic, true) THEN 'textual'
 		WHEN b.typcategory = 'A' AND ` + naturalType("e") + ` THEN 'array' WHEN ` + naturalType("b") + ` THEN 'natural' ELSE 'textual' END ORDER BY a.attnum) FILTER (WHERE a.attnum IS NOT NULL), '{}'),
-	coalesce(array_agg(b.oid = ANY ('{bool,int2,int4,int8,text,varchar,name,date,timestamp,uuid}'::regtype[]) AND coalesce(l.collisdeterministic, true)
-		ORDER BY a.attnum) FILTER (WHERE a.attnum IS NOT NULL), '{}'),
 	coalesce(array_agg(a.attidentity = 'a' ORDER BY a.attnum) FILTER (WHERE a.attnum IS NOT NULL), '{}')
 FROM own LEFT JOIN pg_attribute a ON a.attrelid = own.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
 LEFT JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_namespace tn ON tn.oid = t.typnamespace LEFT JOIN pg_type b ON b.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END
@@ -72,11 +69,11 @@ func tables(ctx context.Context, q postgres.Querier) ([]table, error) {
 	rows, _ := q.Query(ctx, tablesSQL)
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (t table, err error) {
 		var names, types, kinds []string
-		var canonical, always []bool
-		err = row.Scan(&t.oid, &t.schema, &t.base, &t.key, &names, &types, &kinds, &canonical, &always)
+		var always []bool
+		err = row.Scan(&t.oid, &t.schema, &t.base, &t.key, &names, &types, &kinds, &always)
 		t.name = t.schema + "." + t.base
 		for i := range names {
-			t.columns = append(t.columns, column{names[i], types[i], kind(kinds[i]), canonical[i], always[i]})
+			t.columns = append(t.columns, column{names[i], types[i], kind(kinds[i]), always[i]})
 		}
 		return t, err
 	})
