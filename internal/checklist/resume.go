@@ -236,6 +236,8 @@ func (held *heldLease) goOn(ctx context.Context, log journal.Log, agenda Agenda,
 			op.Again(t.stale(log)...)
 		} else if agenda.Onward != nil {
 			op.Again(agenda.Onward.again...)
+		} else {
+			op.Again(stoppedAgain(log)...)
 		}
 		return op, held.perform(op, agenda)
 	case agenda.Keep && touched:
@@ -246,6 +248,17 @@ func (held *heldLease) goOn(ctx context.Context, log journal.Log, agenda Agenda,
 		err = nil // which is what was asked for
 	}
 	return op, err
+}
+
+// stoppedAgain are the steps of an immediate rollback that are done again while
+// the database is still to be changed: a machine that was restarted has started
+// the service, which has written rows since they were looked for.
+func stoppedAgain(log journal.Log) []string {
+	state, _ := log.Step(databaseStep{}.String())
+	if log.Header().Kind != rollbackKind || state.Type == journal.Done || state.Type == journal.Skipped {
+		return nil
+	}
+	return []string{stopStep{}.String(), writtenStep{}.String()}
 }
 
 // staleAfter is how long ago a check may have looked.

@@ -287,3 +287,26 @@ func TestResumesWhatIsParked(t *testing.T) {
 		}
 	}
 }
+
+// A machine that was restarted in the midst of a rollback has started the
+// service, which writes: until the database is another one that is stopped, and
+// its rows are looked for, again.
+func TestStopsAgain(t *testing.T) {
+	steps := []string{"start services:stop", "done services:stop", "start rollback:written", "done rollback:written"}
+	both := []string{"services:stop", "rollback:written"}
+	for name, c := range map[string]struct {
+		log  journal.Log
+		want []string
+	}{
+		"before the swap":       {recorded(rollbackKind, steps...), both},
+		"in it":                 {recorded(rollbackKind, append(steps, "start rollback:database")...), both},
+		"behind it":             {recorded(rollbackKind, append(steps, "start rollback:database", "done rollback:database")...), nil},
+		"the database stays":    {recorded(rollbackKind, append(steps, "skipped rollback:database")...), nil},
+		"it was no rollback":    {recorded("deploy", steps...), nil},
+		"nor does it roll back": {recorded(gradualKind), nil},
+	} {
+		if diff := cmp.Diff(c.want, stoppedAgain(c.log)); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/postgres"
@@ -137,7 +138,21 @@ func (writtenStep) ChangesService() {}
 
 func (writtenStep) Deadline() time.Duration { return 2 * time.Hour }
 
-func (writtenStep) Skip(_ context.Context, r *step.Run) (string, error) { return restoring(r) }
+// Skip also passes over it behind the swap: what is live then is the backup.
+func (s writtenStep) Skip(ctx context.Context, r *step.Run) (string, error) {
+	why, err := restoring(r)
+	var names restoreNames
+	if err != nil || why != "" {
+		return why, err
+	}
+	if ok, err := r.Operation.Fact(factRestore, &names); err != nil || !ok {
+		return "", err
+	}
+	if swapped, err := s.t.swapped(ctx, names); err != nil || !swapped {
+		return "", err
+	}
+	return "the restored database is live already", nil
+}
 
 // WrittenFile is where the rows are listed that an immediate rollback found.
 func (t *Target) WrittenFile(op string) string {
@@ -161,18 +176,29 @@ func (s writtenStep) Run(ctx context.Context, r *step.Run) error {
 	if err := t.stopAPI(ctx, r); err != nil {
 		return err
 	}
-	var diff rowdiff.Diff
-	if ok, err := r.Operation.Fact(factWritten, &diff); err != nil {
+	// Somebody may have started the service again since an interrupted try has
+	// looked; what that has carried over does not differ any more.
+	var before rowdiff.Diff
+	again, err := r.Operation.Fact(factWritten, &before)
+	if err != nil {
 		return err
-	} else if !ok { // nobody has written since
-		if diff, err = t.findWritten(ctx, r, m, names); err != nil {
-			return err
-		}
+	}
+	file := t.WrittenFile(r.ID())
+	if again && s.carry == CarryAll {
+		file = strings.TrimSuffix(file, ".csv") + fmt.Sprintf("-%d.csv", r.Token())
+	}
+	diff, err := t.findWritten(ctx, r, m, names, file)
+	if err != nil {
+		return err
 	}
 	if err := r.Fault(ctx, "during"); err != nil {
 		return err
 	}
 	text := writtenSummary(diff)
+	if earlier := writtenSummary(before); text == "" && earlier != "" && s.carry == CarryAll {
+		r.Say("%s since backup %s: carried over before this was interrupted", earlier, m.ID)
+		return nil
+	}
 	if text == "" {
 		r.Say("nothing was written since backup %s", m.ID)
 		return nil
@@ -213,8 +239,8 @@ func (t *Target) fenceSide(ctx context.Context, r *step.Run, names restoreNames)
 
 const factCarried = "rollback.carried" // rowdiff.Carried
 
-// findWritten compares, lists the rows in a file and notes how many they are.
-func (t *Target) findWritten(ctx context.Context, r *step.Run, m *Manifest, names restoreNames) (rowdiff.Diff, error) {
+// findWritten compares, lists the rows in this file and notes how many they are.
+func (t *Target) findWritten(ctx context.Context, r *step.Run, m *Manifest, names restoreNames, file string) (rowdiff.Diff, error) {
 	o := t.comparison(m, names.Side, r.ApplicationName())
 	o.Token, o.Operation = r.Token(), r.ID()
 	o.Progress = func(done, total int64, text string) { r.Progress(done, total, text) }
@@ -222,7 +248,7 @@ func (t *Target) findWritten(ctx context.Context, r *step.Run, m *Manifest, name
 	if err != nil {
 		return rowdiff.Diff{}, err
 	}
-	if err := t.listRows(ctx, t.WrittenFile(r.ID())); err != nil {
+	if err := t.listRows(ctx, file); err != nil {
 		return *diff, err
 	}
 	return *diff, r.Note(ctx, factWritten, diff)
