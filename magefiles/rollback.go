@@ -46,12 +46,11 @@ func (Rollback) Immediate(ctx context.Context,
 	path *string, // code, downgrade or restore; default: the one that costs least
 	backup *string, // default: the newest proven one that was taken while that release was live
 	carry *string, // rows written since a backup that is restored: all, none or ask; default: ask at a terminal, else none
-	force *bool, // also over an undo that failed
 	yes *bool, // do not ask
 	wait *time.Duration, // how long to wait for a lease that somebody else holds
 ) error {
 	o := checklist.Options{
-		To: value(to), Path: checklist.Way(value(path)), Backup: value(backup), Carry: value(carry), Force: set(force),
+		To: value(to), Path: checklist.Way(value(path)), Backup: value(backup), Carry: value(carry),
 	}
 	asks := o.Carry == "ask" || o.Carry == "" && !set(yes)
 	if o.Carry == "ask" {

@@ -203,18 +203,18 @@ func (s writtenStep) Run(ctx context.Context, r *step.Run) error {
 		r.Say("nothing was written since backup %s", m.ID)
 		return nil
 	}
-	if s.carry != CarryAll {
-		r.Say("%s since backup %s: listed in %s, and kept in %s", text, m.ID, t.WrittenFile(r.ID()), names.Kept)
-		return nil
-	}
 	if err := t.fenceSide(ctx, r, names); err != nil {
 		return err
 	}
-	o := t.comparison(m, names.Side, r.ApplicationName())
-	carried, err := rowdiff.Carry(ctx, rowdiff.CarryOptions{
-		Host: t.Host, Live: o.Live, Side: names.Side, ApplicationName: r.ApplicationName(), Token: r.Token(), Operation: r.ID(),
+	o := rowdiff.CarryOptions{
+		Host: t.Host, Live: t.comparison(m, names.Side, "").Live, Side: names.Side, ApplicationName: r.ApplicationName(), Token: r.Token(), Operation: r.ID(),
 		Progress: func(done, total int64, text string) { r.Progress(done, total, text) },
-	})
+	}
+	if s.carry != CarryAll {
+		r.Say("%s since backup %s: listed in %s, and kept in %s", text, m.ID, file, names.Kept)
+		return rowdiff.MoveSequences(ctx, o)
+	}
+	carried, err := rowdiff.Carry(ctx, o)
 	if err != nil {
 		return err
 	}

@@ -83,6 +83,15 @@ func (t *Target) againstDowngrade(ctx context.Context, p *RollbackPlan) (string,
 	if err != nil {
 		return "a migration has no way back: " + firstLine(err.Error()), ctx.Err()
 	}
+	for _, m := range p.Migrations {
+		text, err := t.Host.ReadFile(ctx, m.Path)
+		if err != nil {
+			return "", err
+		}
+		if strings.Contains(string(text), "is_offline_mode") {
+			return fmt.Sprintf("migration %s does something else than the SQL that it writes beforehand (is_offline_mode)", m.Revision), nil
+		}
+	}
 	p.Beside = !slices.ContainsFunc(migrations, func(m alembic.Migration) bool { return m.Compatibility != alembic.Expand })
 	drops, others := alembic.Losses(sql)
 	if len(others) > 0 {

@@ -30,7 +30,7 @@ func (t *Target) Summary(w io.Writer, op *step.Operation) error {
 	var restored restoreNames
 	if ok, err := op.Fact(factRestore, &restored); err != nil {
 		return err
-	} else if ok {
+	} else if ok && !(log.Header().Kind == rollbackKind && log.TakenBack()) {
 		fmt.Fprintf(w, "kept database    %s\n", restored.Kept)
 	}
 	fmt.Fprintf(w, "journal          %s\n", op.Journal().Path())

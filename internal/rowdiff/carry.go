@@ -43,6 +43,17 @@ type Carried struct {
 // database's etf_ops.work_rows. Sequences of the side database then stand at
 // least where those of the live one do.
 func Carry(ctx context.Context, o CarryOptions) (*Carried, error) {
+	return carrying(ctx, o, (*carrier).run)
+}
+
+// MoveSequences is Carry without the rows: those that stay in the live database
+// keep their numbers to themselves, and can be carried over by hand later.
+func MoveSequences(ctx context.Context, o CarryOptions) error {
+	_, err := carrying(ctx, o, (*carrier).sequences)
+	return err
+}
+
+func carrying(ctx context.Context, o CarryOptions, do func(*carrier, context.Context) error) (*Carried, error) {
 	live, err := open(ctx, o.Host, o.Live, o.ApplicationName, present)
 	if err != nil {
 		return nil, err
@@ -56,7 +67,7 @@ func Carry(ctx context.Context, o CarryOptions) (*Carried, error) {
 	var c *carrier
 	err = postgres.WithFence(ctx, side, o.Token, func(tx pgx.Tx) error {
 		c = &carrier{CarryOptions: o, live: live, side: side, tx: tx, notes: map[int64]string{}}
-		return c.run(ctx)
+		return do(c, ctx)
 	})
 	if err == nil {
 		err = c.note(ctx)

@@ -178,6 +178,9 @@ func restoreKeeps(t *testing.T, s *stack.Stack) {
 	if n := query[int](t, s, kept, "select count(*) from etfs where id = 'NEW.DE' and replication_method = 'physical' or name = 'Renamed since'"); n != 2 {
 		t.Errorf("the kept database %q has %d of two rows", kept, n)
 	}
+	if next, there := query[int](t, s, "", "select last_value from etf_updates_id_seq"), query[int](t, s, kept, "select max(id) from etf_updates"); next < there {
+		t.Errorf("update %d is given out again, %d is in the kept database", next+1, there)
+	}
 	files, _ := filepath.Glob(filepath.Join(s.Env["ETF_ROOT"], "ops", "rollback", "*", "written.csv"))
 	listed, err := os.ReadFile(files[len(files)-1])
 	if err != nil {
