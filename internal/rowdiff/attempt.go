@@ -3,7 +3,6 @@ package rowdiff
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
@@ -69,13 +68,12 @@ func (a *attempt) look(ctx context.Context) error {
 		a.d.Candidates = a.d.Rows
 		return err
 	}
-	written := a.since.written("t.")
 	err := execAll(ctx, a.conn, "DROP TABLE IF EXISTS "+scanTable+", "+liveTable+
-		"; CREATE TEMP TABLE rowdiff_scan AS SELECT count(*) AS rows, count(*) FILTER (WHERE "+written+") AS candidates, array_agg(t.ctid) FILTER (WHERE "+written+") AS at FROM "+a.t.ident()+" t")
+		"; CREATE TEMP TABLE rowdiff_scan AS SELECT count(*) AS rows, array_agg(t.ctid) FILTER (WHERE "+a.since.written("t.")+") AS at FROM "+a.t.ident()+" t")
 	if err != nil {
 		return err
 	}
-	if err := a.tx.QueryRow(ctx, "SELECT rows, candidates FROM "+scanTable).Scan(&a.d.Rows, &a.d.Candidates); err != nil {
+	if err := a.tx.QueryRow(ctx, "SELECT rows, coalesce(cardinality(at), 0) FROM "+scanTable).Scan(&a.d.Rows, &a.d.Candidates); err != nil {
 		return err
 	}
 	if a.d.Candidates > 1000 && a.d.Candidates > a.d.Rows/2 {
@@ -190,63 +188,4 @@ func (a *attempt) read(ctx context.Context, r *reading) error {
 		a.shared = slices.DeleteFunc(slices.Clone(a.shared), func(c column) bool { return c.name == name })
 	}
 	return nil
-}
-
-// list stores what differs and holds it against the counts.
-func (a *attempt) list(ctx context.Context) error {
-	rows, err := a.tx.Query(ctx, fmt.Sprintf("WITH stored AS (INSERT INTO %s %s RETURNING kind) SELECT kind, count(*) FROM stored GROUP BY kind", rowsTable, a.differing()))
-	if err != nil {
-		return err
-	}
-	for rows.Next() {
-		var kind string
-		var n int64
-		if err := rows.Scan(&kind, &n); err != nil {
-			return err
-		}
-		*map[string]*int64{Added: &a.d.Added, Changed: &a.d.Changed, Deleted: &a.d.Deleted}[kind] = n
-	}
-	if err := rows.Err(); err != nil {
-		return err
-	}
-	if a.d.BackupRows != a.d.Rows-a.d.Added+a.d.Deleted {
-		return fmt.Errorf("%w: %d rows in the backup, %d in the live database, of which %d were added and %d deleted: verify the backup",
-			errCounts, a.d.BackupRows, a.d.Rows, a.d.Added, a.d.Deleted)
-	}
-	return nil
-}
-
-// differing is the query of the rows that differ, numbered in the order of
-// their keys.
-func (a *attempt) differing() string {
-	key := a.t.keyColumns()
-	values := slices.DeleteFunc(slices.Clone(a.shared), func(c column) bool { return a.t.isKey(c.name) })
-	one := "b." + quote(a.t.key[0]) + " IS NULL"
-	changed, array := "false", "'{}'::text[]"
-	if len(values) > 0 {
-		changed = each(values, " OR ", func(c column) string { return differs("c.", "b.", c) })
-		array = "array_remove(ARRAY[" + each(values, ", ", func(c column) string {
-			return "CASE WHEN " + differs("c.", "b.", c) + " THEN " + literal(c.name) + " END"
-		}) + "], NULL)"
-	}
-	order := func(alias string) string {
-		i := 0
-		return each(key, ", ", func(c column) string { i++; return fmt.Sprintf("%s%s AS k%d", alias, quote(c.name), i) })
-	}
-	i := 0
-	by := each(key, ", ", func(column) string { i++; return fmt.Sprintf("k%d", i) })
-	sql := "SELECT " + order("c.") + ", " + document("c.", key) + " AS key, CASE WHEN " + one + " THEN 'added' ELSE 'changed' END AS kind, CASE WHEN NOT (" + one + ") THEN " +
-		document("b.", a.shared) + " END AS backup, " + document("c.", a.shared) + " AS live, " + a.xid + " AS xid, CASE WHEN NOT (" + one + ") THEN " + array + " END AS changed FROM " +
-		a.source + " LEFT JOIN " + backupTable + " b ON " + sameKey("c.", "b.", key) + " WHERE " + one + " OR " + changed
-	gone := ""
-	switch {
-	case a.missing:
-		gone = missingTable + " b"
-	case a.wholeIn:
-		gone = backupTable + " b WHERE NOT EXISTS (SELECT FROM " + a.t.ident() + " t WHERE " + sameKey("t.", "b.", key) + ")"
-	}
-	if gone != "" {
-		sql += " UNION ALL SELECT " + order("b.") + ", " + document("b.", key) + ", 'deleted', " + document("b.", a.shared) + ", NULL, NULL, NULL FROM " + gone
-	}
-	return fmt.Sprintf("SELECT %d + row_number() OVER (ORDER BY %s), %s, key, kind, backup, live, xid, changed FROM (%s) d", a.n, by, literal(a.t.name), sql)
 }
