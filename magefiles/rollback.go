@@ -75,8 +75,7 @@ func firstScreen(ctx context.Context, t *checklist.Target, o *checklist.Options,
 	if interrupted, err := t.Interrupted(ctx); err != nil || interrupted {
 		return err
 	}
-	asks := atTerminal() && (askCarry || !set(yes))
-	p, err := t.PlanRollback(ctx, *o, asks)
+	p, err := t.PlanRollback(ctx, *o, askCarry || !set(yes))
 	if err != nil {
 		return err
 	}

@@ -92,7 +92,7 @@ func (s stopStep) Run(ctx context.Context, r *step.Run) error {
 func (s stopStep) stopInTime(ctx context.Context, r *step.Run) error {
 	err := s.t.stopWorkers(ctx, r)
 	if err == nil {
-		r.Say("workers and scheduler stopped, no task killed")
+		r.Say("workers and scheduler stopped")
 		return nil
 	}
 	if ctx.Err() != nil {

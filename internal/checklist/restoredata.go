@@ -129,6 +129,9 @@ func (s restoreDataStep) ownComparison(ctx context.Context, r *step.Run) error {
 
 // orNoComparison says what to do where there is nothing to go by.
 func orNoComparison(err error) error {
+	if errors.Is(err, rowdiff.ErrChoice) {
+		return fmt.Errorf("%w: %w", ErrUsage, err)
+	}
 	if errors.Is(err, rowdiff.ErrNoComparison) {
 		return fmt.Errorf("%w: %w: `data:inconsistencies` does", step.ErrFault, err)
 	}

@@ -91,7 +91,7 @@ func restoreNamesFor(ctx context.Context, r *step.Run, live string) (names resto
 		return names, err
 	}
 	stamp := r.Now().UTC().Format("20060102t150405")
-	names = restoreNames{Side: live + "_side_" + stamp, Kept: live + "_kept_" + stamp}
+	names = restoreNames{Side: live + "_side_" + stamp, Kept: live + "_kept_" + stamp + "_rollback"}
 	return names, r.Note(ctx, factRestore, names)
 }
 

@@ -2,7 +2,6 @@ package rowdiff
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -18,9 +17,9 @@ func (a *applier) choose(ctx context.Context) (map[group][]int64, error) {
 	c := a.Choice
 	switch {
 	case c.CSV != nil && (c.Table != "" || c.Where != ""):
-		return nil, errors.New("rows are chosen by a reviewed file or by a condition, not by both")
+		return nil, fmt.Errorf("%w: either by a reviewed file or by a condition, not by both", ErrChoice)
 	case (c.Table == "") != (c.Where == ""):
-		return nil, errors.New(`to choose rows by hand name the table and give a condition; "true" is all rows of the table that differ`)
+		return nil, fmt.Errorf(`%w: name the table and give a condition; "true" is all rows of the table that differ`, ErrChoice)
 	case c.CSV != nil:
 		return a.chooseReviewed(ctx)
 	case c.Table != "":
@@ -57,7 +56,7 @@ func (a *applier) chooseWhere(ctx context.Context) (todo map[group][]int64, err 
 	t, ok := a.targets[a.Choice.Table]
 	switch {
 	case !ok:
-		return nil, fmt.Errorf("table %s was not compared: name it with its schema, such as public.etf_prices", a.Choice.Table)
+		return nil, fmt.Errorf("%w: table %s was not compared: name it with its schema, such as public.etf_prices", ErrChoice, a.Choice.Table)
 	case t.gone != "":
 		return nil, fmt.Errorf("table %s: %s", a.Choice.Table, t.gone)
 	case len(t.key) == 0:

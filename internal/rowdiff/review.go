@@ -68,7 +68,7 @@ func (a *applier) chooseReviewed(ctx context.Context) (map[group][]int64, error)
 		faults = append(faults, fmt.Sprintf("and %d more", n-maxSamples))
 	}
 	if n > 0 {
-		return nil, fmt.Errorf("the reviewed file is not of the present comparison, or more than its classes was changed: %s", strings.Join(faults, "; "))
+		return nil, fmt.Errorf("%w: the reviewed file is not of the present comparison, or more than its classes was changed: %s", ErrChoice, strings.Join(faults, "; "))
 	}
 	return a.chosen(ctx, a.conn, "FROM etf_ops.work_rows w JOIN "+reviewTable+" r ON r.n = w.n::text WHERE (r.class IN ('restore', 'quarantine') OR r.class = 'missing' AND $1)", a.Choice.BringBack)
 }

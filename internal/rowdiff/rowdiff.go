@@ -121,5 +121,9 @@ func (e *MismatchError) Error() string {
 // maxSamples is the number of rows that a result names.
 const maxSamples = 20
 
+// ErrChoice says that the rows which were chosen by hand cannot be meant:
+// nothing was changed.
+var ErrChoice = errors.New("the choice of rows")
+
 // ErrNoComparison says that the live database holds no comparison.
 var ErrNoComparison = errors.New("there is no comparison in the database: compare it with a backup first")
