@@ -22,7 +22,7 @@ func TestApplyRestoresWhatWasChosen(t *testing.T) {
 		w.judge()
 		// Kept: price 6, the second new one, the name of E3.
 		w.exec(`UPDATE etf_ops.work_rows SET class = 'keep' WHERE key IN ('{"id": 6}', '{"id": 3002}');
-			UPDATE etf_ops.work_rows SET columns = '{last_price,last_update}' WHERE tbl = 'public.etfs'`)
+			UPDATE etf_ops.work_rows SET columns = '{last_update,last_price,no_such,last_update}' WHERE tbl = 'public.etfs'`)
 		sequences := w.lines("SELECT concat(sequencename, last_value) FROM pg_sequences WHERE schemaname = 'public' ORDER BY 1")
 		same(t, "applied", w.apply(Choice{}), &Applied{Restored: 4, Quarantined: 2})
 		same(t, "prices", w.lines("SELECT concat_ws(' ', id, price, volume) FROM etf_prices WHERE id IN (5, 6, 9, 10, 2000) OR id > 3000 ORDER BY id"),

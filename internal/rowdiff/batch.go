@@ -99,7 +99,7 @@ type batch struct {
 	g  group
 
 	ready   []int64            // rows that are as compared
-	columns map[string][]int64 // of these, by the columns to set back, as JSON
+	columns map[string][]int64 // of these, by the columns to set back
 	left    []int64
 	notes   []string // why
 }
@@ -122,11 +122,12 @@ func (b *batch) judge(ctx context.Context, ns []int64, again bool) error {
 		return err
 	}
 	b.columns = map[string][]int64{}
+	shared := columnNames(b.t.shared)
 	var n int64
 	var isThere, isSame bool
 	var set []string
 	_, err = pgx.ForEachRow(rows, []any{&n, &isThere, &isSame, &set}, func() error {
-		set = slices.DeleteFunc(slices.Clone(set), func(name string) bool { return slices.Contains(b.t.dropped, name) })
+		set := slices.DeleteFunc(slices.Sorted(slices.Values(set)), func(name string) bool { return !slices.Contains(shared, name) })
 		why := ""
 		switch {
 		case b.g.done == DoneBroughtBack && isThere:
@@ -147,8 +148,7 @@ func (b *batch) judge(ctx context.Context, ns []int64, again bool) error {
 		}
 		b.ready = append(b.ready, n)
 		if b.g.done == DoneRestored {
-			slices.Sort(set)
-			id := strings.Join(set, "\x00")
+			id := strings.Join(slices.Compact(set), "\x00")
 			b.columns[id] = append(b.columns[id], n)
 		}
 		return nil
