@@ -160,20 +160,19 @@ func revisionLines(out string) (revisions []string) {
 // SQL returns the statements that lead from one revision up to another,
 // without touching the database; from "" is from the very beginning.
 func (c *Client) SQL(ctx context.Context, from, to string) (string, error) {
-	return c.offline(ctx, "upgrade", from, to)
+	return c.offline(ctx, "upgrade", cmp.Or(from, "base"), to)
 }
 
 // DowngradeSQL returns the statements that lead from one revision back to an
 // earlier one, without touching the database; to "" is to the very beginning.
 // The error of a migration that has no way back is its own.
 func (c *Client) DowngradeSQL(ctx context.Context, from, to string) (string, error) {
-	return c.offline(ctx, "downgrade", from, to)
+	return c.offline(ctx, "downgrade", from, cmp.Or(to, "base"))
 }
 
 func (c *Client) offline(ctx context.Context, command, from, to string) (string, error) {
 	ctx, cancel := withDeadline(ctx, lookTimeout)
 	defer cancel()
-	from, to = cmp.Or(from, "base"), cmp.Or(to, "base")
 	if strings.Contains(from, ",") {
 		return "", fmt.Errorf("writing the SQL of the migrations to %s: the database is at several revisions (%s): merge them first", to, from)
 	}

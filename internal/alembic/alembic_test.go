@@ -140,6 +140,9 @@ func TestUpAndDown(t *testing.T) {
 	if pending, err = c.Pending(ctx, "0001", "head"); err != nil || len(pending) != 2 {
 		t.Errorf("Pending from 0001 = %+v, %v", pending, err)
 	}
+	if _, err := c.SQL(ctx, "0001", ""); err == nil || !strings.Contains(err.Error(), "is no revision") {
+		t.Errorf("an upgrade to nowhere: %v", err)
+	}
 	sql, err := c.SQL(ctx, "0001", "0003")
 	if err != nil || !strings.Contains(sql, "ADD COLUMN note") {
 		t.Fatalf("SQL = %s, %v", sql, err)
