@@ -78,18 +78,19 @@ func copyLine(line []byte) (string, bool) {
 	if !ok || !bytes.HasSuffix(line, []byte(" FROM stdin;")) {
 		return "", false
 	}
-	schema, rest := identifier(rest)
+	schema, rest := CutIdentifier(rest)
 	if len(rest) == 0 || rest[0] != '.' {
 		return "", false
 	}
-	name, _ := identifier(rest[1:])
+	name, _ := CutIdentifier(rest[1:])
 	return schema + "." + name, name != ""
 }
 
-// identifier reads one SQL name, quoted or not, from the front of b.
-func identifier(b []byte) (name string, rest []byte) {
+// CutIdentifier reads one SQL name, quoted or not, from the front of what
+// pg_dump writes; empty where there is none.
+func CutIdentifier(b []byte) (name string, rest []byte) {
 	if len(b) == 0 || b[0] != '"' {
-		end := bytes.IndexAny(b, ". (")
+		end := bytes.IndexAny(b, ". (),")
 		if end < 0 {
 			end = len(b)
 		}

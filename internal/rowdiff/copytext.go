@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"slices"
+
+	"github.com/goldfinch-etf/etf-deploy/internal/postgres"
 )
 
 // A copyText reads what pg_restore prints of one table, in pieces of any size.
@@ -94,7 +96,7 @@ func copyColumns(line []byte) (columns []string, ok bool) {
 		return nil, false
 	}
 	for range 2 { // schema and table
-		_, rest = identifier(rest)
+		_, rest = postgres.CutIdentifier(rest)
 		if len(rest) == 0 || rest[0] != '.' && rest[0] != ' ' {
 			return nil, false
 		}
@@ -106,33 +108,11 @@ func copyColumns(line []byte) (columns []string, ok bool) {
 	columns = []string{} // a table may have none
 	for rest = rest[1:]; len(rest) > 0 && rest[0] != ')'; {
 		var name string
-		name, rest = identifier(rest)
+		name, rest = postgres.CutIdentifier(rest)
 		columns = append(columns, name)
 		rest = bytes.TrimPrefix(rest, []byte(", "))
 	}
 	return columns, len(rest) > 0
-}
-
-// identifier reads one SQL name, quoted or not, from the front of b.
-func identifier(b []byte) (name string, rest []byte) {
-	if len(b) == 0 || b[0] != '"' {
-		end := bytes.IndexAny(b, ". (),")
-		if end < 0 {
-			end = len(b)
-		}
-		return string(b[:end]), b[end:]
-	}
-	var out []byte
-	for i := 1; i < len(b); i++ {
-		if b[i] == '"' {
-			if i+1 == len(b) || b[i+1] != '"' {
-				return string(out), b[i+1:]
-			}
-			i++
-		}
-		out = append(out, b[i])
-	}
-	return "", nil
 }
 
 // A keyReader takes the fields of the key out of a row.
