@@ -83,6 +83,7 @@ func (t *Target) againstDowngrade(ctx context.Context, p *RollbackPlan) (string,
 	if err != nil {
 		return "a migration has no way back: " + firstLine(err.Error()), ctx.Err()
 	}
+	p.Beside = !slices.ContainsFunc(migrations, func(m alembic.Migration) bool { return m.Compatibility != alembic.Expand })
 	for _, m := range p.Migrations {
 		text, err := t.Host.ReadFile(ctx, m.Path)
 		if err != nil {
@@ -92,7 +93,6 @@ func (t *Target) againstDowngrade(ctx context.Context, p *RollbackPlan) (string,
 			return fmt.Sprintf("migration %s does something else than the SQL that it writes beforehand (is_offline_mode)", m.Revision), nil
 		}
 	}
-	p.Beside = !slices.ContainsFunc(migrations, func(m alembic.Migration) bool { return m.Compatibility != alembic.Expand })
 	drops, others := alembic.Losses(sql)
 	if len(others) > 0 {
 		return "it cannot be told that it leaves every value as it is: " + strings.Join(others, "; "), nil
