@@ -139,21 +139,11 @@ func (t *Target) dump(ctx context.Context, r *step.Run, m *Manifest, file string
 	if err != nil {
 		return err
 	}
-	faulted := false
-	var fault error
+	progress, ended := faultWithin(ctx, r, "dumping")
 	info, err := postgres.Dump(ctx, t.Host, postgres.DumpOptions{
-		URL: u, ApplicationName: r.ApplicationName(), File: file, BinDir: t.Config.Database.Tools,
-		Progress: func(done, total int64) {
-			r.Progress(done, total, "dumping")
-			if !faulted {
-				faulted, fault = true, r.Fault(ctx, "during")
-			}
-		},
+		URL: u, ApplicationName: r.ApplicationName(), File: file, BinDir: t.Config.Database.Tools, Progress: progress,
 	})
-	if err == nil && !faulted {
-		fault = r.Fault(ctx, "during")
-	}
-	if err := errors.Join(err, fault); err != nil {
+	if err := ended(err); err != nil {
 		return err
 	}
 	m.Database = info
@@ -164,6 +154,25 @@ func (t *Target) dump(ctx context.Context, r *step.Run, m *Manifest, file string
 	now := t.Now().UTC()
 	m.Proof.Contents = &now
 	return nil
+}
+
+// faultWithin reports the progress of a long call and sets off the step's fault
+// point within it, once; behind it, where it showed no progress.
+func faultWithin(ctx context.Context, r *step.Run, text string) (progress func(done, total int64), ended func(error) error) {
+	faulted := false
+	var fault error
+	progress = func(done, total int64) {
+		r.Progress(done, total, text)
+		if !faulted {
+			faulted, fault = true, r.Fault(ctx, "during")
+		}
+	}
+	return progress, func(err error) error {
+		if err == nil && !faulted {
+			fault = r.Fault(ctx, "during")
+		}
+		return errors.Join(err, fault)
+	}
 }
 
 // roomNeeded is the disk space, in bytes, that a backup and a release may

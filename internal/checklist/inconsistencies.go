@@ -67,18 +67,14 @@ func (s chooseBackup) Run(ctx context.Context, r *step.Run) error {
 // the live release wrote anything or, where that is gone, the newest.
 func (t *Target) backupToCompare(ctx context.Context, id string) (*Manifest, error) {
 	if id != "" {
-		m, err := t.Manifest(ctx, id)
-		if err == nil && m.Proof.Contents == nil {
-			err = fmt.Errorf("%w: backup %s was never proven, or was found damaged: `backup:verify -id=%s` says more", step.ErrFault, id, id)
-		}
-		return m, err
+		return t.provenBackup(ctx, id)
 	}
 	live, err := t.Releases.Current(ctx)
 	if err != nil {
 		return nil, err
 	}
 	all, err := t.Backups(ctx)
-	good := slices.DeleteFunc(all, func(m *Manifest) bool { return m.Proof.Contents == nil })
+	good := slices.DeleteFunc(all, func(m *Manifest) bool { return !proven(m) })
 	for _, m := range good {
 		if live != nil && m.ID == live.Backup {
 			return m, nil
@@ -156,13 +152,7 @@ func (t *Target) backupChosen(ctx context.Context, r *step.Run) (*Manifest, erro
 // compareWith says where the rows of a backup are read: in a side database that
 // surely holds them as they were, else in the dump.
 func (t *Target) compareWith(ctx context.Context, m *Manifest) (o rowdiff.Options, source string, err error) {
-	u, err := t.databaseURL()
-	if err != nil {
-		return o, "", err
-	}
-	o = rowdiff.Options{Host: t.Host, Live: u, Backup: rowdiff.Backup{
-		ID: m.ID, Info: m.Database, File: path.Join(t.backupDir(m.ID), dumpFile), BinDir: t.Config.Database.Tools,
-	}}
+	o = t.comparison(m, "", "")
 	kept, err := t.listKept(ctx)
 	if err != nil {
 		return o, "", err

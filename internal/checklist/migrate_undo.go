@@ -1,11 +1,11 @@
 package checklist
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
-	"path"
 	"slices"
 	"time"
 
@@ -120,10 +120,7 @@ func (t *Target) downgrade(ctx context.Context, r *step.Run, now, before schemaS
 	if err != nil {
 		return err
 	}
-	target := before.Head
-	if target == "" {
-		target = "base"
-	}
+	target := cmp.Or(before.Head, "base")
 	out := &lineWriter{each: func(line string) { r.Progress(0, 0, line) }}
 	if err := t.migrator(r, rel.ID).Downgrade(ctx, target, out); err != nil {
 		return err
@@ -140,6 +137,18 @@ func (t *Target) downgrade(ctx context.Context, r *step.Run, now, before schemaS
 
 // restoreNames are the databases that a restore works with.
 type restoreNames struct{ Side, Kept string }
+
+// restoreNamesFor are the databases that an operation restores with. They are
+// noted first: whoever takes over goes on with the same. why ends the name of the
+// one that is kept.
+func restoreNamesFor(ctx context.Context, r *step.Run, live, why string) (names restoreNames, err error) {
+	if ok, err := r.Operation.Fact(factRestore, &names); err != nil || ok {
+		return names, err
+	}
+	stamp := r.Now().UTC().Format("20060102t150405")
+	names = restoreNames{Side: live + "_side_" + stamp, Kept: live + "_kept_" + stamp + why}
+	return names, r.Note(ctx, factRestore, names)
+}
 
 // restoreBackup swaps in the backup of this operation. The database that it
 // replaces is kept under a name of its own, with all that was written since.
@@ -158,23 +167,16 @@ func (t *Target) restoreBackup(ctx context.Context, r *step.Run, before schemaSt
 	if err != nil {
 		return err
 	}
-	// The names are noted first: whoever takes over goes on with the same.
-	var names restoreNames
-	if ok, err := r.Operation.Fact(factRestore, &names); err != nil {
+	names, err := restoreNamesFor(ctx, r, u.Database, "")
+	if err != nil {
 		return err
-	} else if !ok {
-		stamp := r.Now().UTC().Format("20060102t150405")
-		names.Side, names.Kept = u.Database+"_side_"+stamp, u.Database+"_kept_"+stamp
-		if err := r.Note(ctx, factRestore, names); err != nil {
-			return err
-		}
 	}
 	// What the API wrote from here on would be in the replaced database only.
 	if err := t.stopAPI(ctx, r); err != nil {
 		return err
 	}
 	if err := postgres.Restore(ctx, t.Host, postgres.RestoreOptions{
-		URL: u, ApplicationName: r.ApplicationName(), File: path.Join(t.backupDir(id), dumpFile), Info: m.Database,
+		URL: u, ApplicationName: r.ApplicationName(), File: t.dumpOf(m), Info: m.Database,
 		Side: names.Side, Jobs: t.Config.Database.Jobs, BinDir: t.Config.Database.Tools, Token: r.Token(), Operation: r.ID(),
 		Progress: func(done, total int64) { r.Progress(done, total, "restoring") },
 	}); err != nil {

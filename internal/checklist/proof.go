@@ -35,7 +35,7 @@ func (t *Target) VerifyBackup(ctx context.Context, id string, check BackupCheck)
 		}
 	}
 	dir := t.backupDir(m.ID)
-	err = postgres.VerifyDump(ctx, t.Host, path.Join(dir, dumpFile), m.Database, postgres.VerifyOptions{BinDir: t.Config.Database.Tools, Progress: progress("reading the dump")})
+	err = postgres.VerifyDump(ctx, t.Host, t.dumpOf(m), m.Database, postgres.VerifyOptions{BinDir: t.Config.Database.Tools, Progress: progress("reading the dump")})
 	if err != nil {
 		return nil, t.notProven(ctx, m.ID, Proof{}, err)
 	}
@@ -103,7 +103,7 @@ func (t *Target) proveByRestoring(ctx context.Context, m *Manifest, progress fun
 		t.Observer.Log("backup:verify", warning)
 	}
 	return postgres.TryRestore(ctx, t.Host, postgres.RestoreOptions{
-		URL: u, ApplicationName: "etf-deploy", File: path.Join(t.backupDir(m.ID), dumpFile), Info: m.Database,
+		URL: u, ApplicationName: "etf-deploy", File: t.dumpOf(m), Info: m.Database,
 		Jobs: t.Config.Database.Jobs, BinDir: t.Config.Database.Tools, Progress: progress,
 	})
 }

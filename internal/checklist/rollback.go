@@ -164,15 +164,20 @@ func notACandidate(to, live string, all []release.Release) error {
 
 func proven(m *Manifest) bool { return m.Proof.Contents != nil }
 
+// provenBackup is the one of this id, which may be gone back to.
+func (t *Target) provenBackup(ctx context.Context, id string) (*Manifest, error) {
+	m, err := t.Manifest(ctx, id)
+	if err == nil && !proven(m) {
+		err = fmt.Errorf("%w: backup %s was never proven, or was found damaged: `backup:verify -id=%s` says more", step.ErrFault, id, id)
+	}
+	return m, err
+}
+
 // backupFor is the backup that holds the data of a release: the newest proven
 // one that was taken while it was live, or the one that was asked for.
 func (t *Target) backupFor(ctx context.Context, to release.Release, id string) (*Manifest, error) {
 	if id != "" {
-		m, err := t.Manifest(ctx, id)
-		if err == nil && !proven(m) {
-			err = fmt.Errorf("%w: backup %s was never proven, or found damaged: `backup:verify -id=%s` says more", step.ErrFault, id, id)
-		}
-		return m, err
+		return t.provenBackup(ctx, id)
 	}
 	all, err := t.Backups(ctx)
 	for _, m := range all {

@@ -2,7 +2,6 @@ package checklist
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -25,6 +24,15 @@ func restoring(r *step.Run) (skip string, err error) {
 	return fmt.Sprintf("the way is %s: the database stays, with every row", f.Way), nil
 }
 
+// backupOf is the backup that a rollback restores.
+func (t *Target) backupOf(ctx context.Context, r *step.Run) (*Manifest, error) {
+	f, err := rollbackOf(r.Operation)
+	if err != nil {
+		return nil, err
+	}
+	return t.Manifest(ctx, f.Backup)
+}
+
 // prepareStep is "Restore database from backup", as far as it can be done while
 // the service runs: proven again, restored beside the live database, checked.
 type prepareStep struct{ inputs }
@@ -37,11 +45,7 @@ func (prepareStep) Skip(_ context.Context, r *step.Run) (string, error) { return
 
 func (s prepareStep) Run(ctx context.Context, r *step.Run) error {
 	t := s.t
-	f, err := rollbackOf(r.Operation)
-	if err != nil {
-		return err
-	}
-	m, err := t.Manifest(ctx, f.Backup)
+	m, err := t.backupOf(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -58,41 +62,21 @@ func (s prepareStep) Run(ctx context.Context, r *step.Run) error {
 	if err != nil {
 		return err
 	}
-	names, err := restoreNamesFor(ctx, r, u.Database)
+	names, err := restoreNamesFor(ctx, r, u.Database, "_rollback")
 	if err != nil {
 		return err
 	}
-	var fault error
-	faulted := false
+	progress, ended := faultWithin(ctx, r, "restoring into "+names.Side)
 	err = postgres.Restore(ctx, t.Host, postgres.RestoreOptions{
 		URL: u, ApplicationName: r.ApplicationName(), File: t.dumpOf(m), Info: m.Database, Side: names.Side,
 		Jobs: t.Config.Database.Jobs, BinDir: t.Config.Database.Tools, Token: r.Token(), Operation: r.ID(),
-		Progress: func(done, total int64) {
-			r.Progress(done, total, "restoring into "+names.Side)
-			if !faulted {
-				faulted, fault = true, r.Fault(ctx, "during")
-			}
-		},
+		Progress: progress,
 	})
-	if err == nil && !faulted {
-		fault = r.Fault(ctx, "during")
-	}
-	if err := errors.Join(err, fault); err != nil {
+	if err := ended(err); err != nil {
 		return err
 	}
 	r.Say("backup %s restored into %s: %s rows, schema and Alembic head as in its manifest", m.ID, names.Side, report.Count(m.Database.Total()))
 	return nil
-}
-
-// restoreNamesFor are the databases that an operation restores with. They are
-// noted first: whoever takes over goes on with the same.
-func restoreNamesFor(ctx context.Context, r *step.Run, live string) (names restoreNames, err error) {
-	if ok, err := r.Operation.Fact(factRestore, &names); err != nil || ok {
-		return names, err
-	}
-	stamp := r.Now().UTC().Format("20060102t150405")
-	names = restoreNames{Side: live + "_side_" + stamp, Kept: live + "_kept_" + stamp + "_rollback"}
-	return names, r.Note(ctx, factRestore, names)
 }
 
 // Probe asks whether the side database was completed.
@@ -161,11 +145,7 @@ func (t *Target) WrittenFile(op string) string {
 
 func (s writtenStep) Run(ctx context.Context, r *step.Run) error {
 	t := s.t
-	f, err := rollbackOf(r.Operation)
-	if err != nil {
-		return err
-	}
-	m, err := t.Manifest(ctx, f.Backup)
+	m, err := t.backupOf(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -208,7 +188,7 @@ func (s writtenStep) Run(ctx context.Context, r *step.Run) error {
 	}
 	o := rowdiff.CarryOptions{
 		Host: t.Host, Live: t.comparison(m, names.Side, "").Live, Side: names.Side, ApplicationName: r.ApplicationName(), Token: r.Token(), Operation: r.ID(),
-		Progress: func(done, total int64, text string) { r.Progress(done, total, text) },
+		Progress: r.Progress,
 	}
 	if s.carry != CarryAll {
 		r.Say("%s since backup %s: listed in %s, and kept in %s", text, m.ID, file, names.Kept)
@@ -243,7 +223,7 @@ const factCarried = "rollback.carried" // rowdiff.Carried
 func (t *Target) findWritten(ctx context.Context, r *step.Run, m *Manifest, names restoreNames, file string) (rowdiff.Diff, error) {
 	o := t.comparison(m, names.Side, r.ApplicationName())
 	o.Token, o.Operation = r.Token(), r.ID()
-	o.Progress = func(done, total int64, text string) { r.Progress(done, total, text) }
+	o.Progress = r.Progress
 	diff, err := rowdiff.Compare(ctx, o)
 	if err != nil {
 		return rowdiff.Diff{}, err

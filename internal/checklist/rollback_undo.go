@@ -1,6 +1,7 @@
 package checklist
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -41,11 +42,7 @@ func (t *Target) takeMigrationsBack(ctx context.Context, r *step.Run, f rollback
 		return err
 	}
 	out := &lineWriter{each: func(line string) { r.Progress(0, 0, line) }}
-	target := to.Head
-	if target == "" {
-		target = "base"
-	}
-	if err := t.migrator(r, f.Knows).Downgrade(ctx, target, out); err != nil {
+	if err := t.migrator(r, f.Knows).Downgrade(ctx, cmp.Or(to.Head, "base"), out); err != nil {
 		return err
 	}
 	r.Say("%s → %s by the migrations of release %s: %s", orNone(f.Head), orNone(to.Head), f.Knows, migrationsText(f.Migrations))

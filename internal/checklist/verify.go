@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"path"
 	"slices"
 	"time"
 
@@ -102,7 +101,7 @@ var verifyBackups = Check{
 		newest := all[0]
 		looked := "backup " + newest.ID
 		age := t.Now().Sub(newest.Created)
-		info, err := t.Host.Stat(ctx, path.Join(t.backupDir(newest.ID), dumpFile))
+		info, err := t.Host.Stat(ctx, t.dumpOf(newest))
 		switch {
 		case err != nil:
 			return []report.Finding{fault(looked, err.Error(), "run backup:create")}
