@@ -2,7 +2,6 @@ package checklist
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -53,12 +52,9 @@ func unseen(looked string, err error, do string) report.Finding {
 
 // Run looks, within the configured time, and names the check in each finding.
 func (c Check) Run(ctx context.Context, t *Target, s Subject) []report.Finding {
-	ctx, cancel := context.WithTimeout(ctx, c.deadline(t))
-	defer cancel()
-	findings := c.look(ctx, t, s)
-	if len(findings) == 0 {
-		findings = []report.Finding{unseen(c.Name, errors.New("it looked at nothing"), "report this: a check has to look")}
-	}
+	findings := lookAll(ctx, t, look{c.Name, c.deadline(t), func(ctx context.Context, t *Target) []report.Finding {
+		return c.look(ctx, t, s)
+	}})
 	for i := range findings {
 		findings[i].Check, findings[i].Command = c.Name, c.Command
 	}

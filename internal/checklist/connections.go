@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"sync"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/celery"
 	"github.com/goldfinch-etf/etf-deploy/internal/report"
@@ -17,20 +16,23 @@ var checkConnections = Check{
 	Name:    "pre:connections",
 	Command: "python -m scripts.test_connections",
 	look: func(ctx context.Context, t *Target, s Subject) []report.Finding {
-		looks := []func(context.Context, *Target) report.Finding{
-			lookDatabase, lookRedis, lookBroker, lookSupervisor, lookOrigin, lookPriceSource, lookPackageIndex, lookPort, lookDisk, lookMonitoring,
+		one := func(at string, see func(context.Context, *Target) report.Finding) look {
+			return look{at: at, see: func(ctx context.Context, t *Target) []report.Finding {
+				return []report.Finding{see(ctx, t)}
+			}}
 		}
-		findings := make([]report.Finding, len(looks))
-		var wg sync.WaitGroup
-		for i, look := range looks {
-			wg.Go(func() {
-				ctx, cancel := context.WithTimeout(ctx, 2*t.Config.Timeouts.Connect)
-				defer cancel()
-				findings[i] = look(ctx, t)
-			})
-		}
-		wg.Wait()
-		return findings
+		return lookAll(ctx, t,
+			one("PostgreSQL", lookDatabase),
+			one("Redis", lookRedis),
+			one("broker", lookBroker),
+			one("supervisor", lookSupervisor),
+			one("git origin", lookOrigin),
+			one("price source", lookPriceSource),
+			one("package index", lookPackageIndex),
+			one("API port", lookPort),
+			one("disk", lookDisk),
+			one("Prometheus and Alertmanager", lookMonitoring),
+		)
 	},
 }
 

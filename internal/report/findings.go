@@ -26,13 +26,20 @@ const findingsVersion = 1
 
 // A Finding is what one check has to say.
 type Finding struct {
-	Check    string        `json:"check"` // pre:data, or pre:data/price-range
-	Status   Status        `json:"status"`
-	Looked   string        `json:"looked"`            // at what
-	Found    string        `json:"found"`             // in a few words
-	Do       string        `json:"do,omitempty"`      // what to do about it
-	Command  string        `json:"command,omitempty"` // the plan's command that the check stands for
-	Details  any           `json:"details,omitempty"` // keys, counts and samples for programs
+	Check   string `json:"check"` // pre:data, or pre:data/price-range
+	Status  Status `json:"status"`
+	Looked  string `json:"looked"`            // at what
+	Found   string `json:"found"`             // in a few words
+	Do      string `json:"do,omitempty"`      // what to do about it
+	Command string `json:"command,omitempty"` // the plan's command that the check stands for
+
+	// For programs, which must not have to read sentences:
+	Key     string           `json:"key,omitempty"`     // what was looked at, by a name that stays: price-range, worker0@etf, disk
+	Counts  map[string]int64 `json:"counts,omitempty"`  // by names that stay: looked, violations, tolerated; sizes in bytes, times in ms
+	Samples []string         `json:"samples,omitempty"` // keys of the first rows, tasks, files concerned
+	SQL     string           `json:"sql,omitempty"`     // shows all rows concerned
+	Details any              `json:"details,omitempty"` // whatever else there is
+
 	Duration time.Duration `json:"took_ns,omitempty"`
 }
 
