@@ -70,6 +70,8 @@ type Control interface {
 	Stats(ctx context.Context, nodes []string) (map[string]Stats, error)
 	// ActiveQueues lists the queues that each worker takes tasks from.
 	ActiveQueues(ctx context.Context, nodes []string) (map[string][]string, error)
+	// Conf returns what each worker was configured with.
+	Conf(ctx context.Context, nodes []string) (map[string]Conf, error)
 	// CancelConsumer has workers take no more tasks from a queue; it is fine
 	// when they do not anyway.
 	CancelConsumer(ctx context.Context, queue string, nodes []string) error
@@ -95,6 +97,19 @@ type Stats struct {
 	Uptime    time.Duration    `json:"uptime"`
 	Processes []int            `json:"processes"` // its pool
 	Total     map[string]int64 `json:"total"`     // tasks that it has taken since its start, by name
+}
+
+// Conf is a part of a worker's configuration.
+type Conf struct {
+	BeatSchedule map[string]BeatEntry `json:"beat_schedule"` // by entry
+}
+
+// A BeatEntry is one periodic task.
+type BeatEntry struct {
+	Task string `json:"task"`
+	// Schedule in the worker's words: <crontab: 30 16 * * * (m/h/dM/MY/d)>,
+	// 0:05:00 or 1 day, 0:00:00 for a timedelta, 30.0 for a number of seconds.
+	Schedule string `json:"schedule"`
 }
 
 // A Queue is the state of one queue.

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/goldfinch-etf/etf-deploy/internal/celery"
 	"github.com/goldfinch-etf/etf-deploy/internal/host"
 	"github.com/goldfinch-etf/etf-deploy/internal/testserver"
@@ -132,6 +134,25 @@ func TestControl(t *testing.T) {
 		queues, err := c.ActiveQueues(ctx, nodes)
 		if err != nil || !slices.Equal(queues[nodes[0]], []string{"celery"}) {
 			t.Errorf("ActiveQueues = %v, %v", queues, err)
+		}
+	})
+}
+
+func TestConfTellsTheSchedule(t *testing.T) {
+	want := celery.Conf{BeatSchedule: map[string]celery.BeatEntry{
+		"rates":    {Task: "app.tasks.nap", Schedule: "<crontab: 30 16 * * * (m/h/dM/MY/d)>"},
+		"workdays": {Task: "app.tasks.nap", Schedule: "<crontab: */15 2,14 * * mon-fri (m/h/dM/MY/d)>"},
+		"often":    {Task: "app.tasks.nap", Schedule: "0:05:00"},
+		"daily":    {Task: "app.tasks.nap", Schedule: "1 day, 0:00:00"},
+		"seconds":  {Task: "app.tasks.nap", Schedule: "30.0"},
+	}}
+	brokers(t, func(t *testing.T, c celery.Control, _ string, nodes []string) {
+		conf, err := c.Conf(t.Context(), nodes)
+		if err != nil || len(conf) != len(nodes) {
+			t.Fatalf("Conf = %v, %v", conf, err)
+		}
+		if diff := cmp.Diff(want, conf[nodes[0]]); diff != "" {
+			t.Error(diff)
 		}
 	})
 }

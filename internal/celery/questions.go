@@ -2,6 +2,7 @@ package celery
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -79,6 +80,32 @@ func (q questions) ActiveQueues(ctx context.Context, nodes []string) (map[string
 		}
 		slices.Sort(names)
 		return names
+	})
+}
+
+func (q questions) Conf(ctx context.Context, nodes []string) (map[string]Conf, error) {
+	type schedule map[string]struct {
+		Task     string
+		Schedule json.RawMessage
+	}
+	type reply struct {
+		Schedule schedule `json:"beat_schedule"`
+		Old      schedule `json:"CELERYBEAT_SCHEDULE"` // of an application with settings in the old style
+	}
+	answers, err := question[reply](ctx, q, "conf", nil, nodes)
+	return convert(answers, err, func(r reply) Conf {
+		if r.Schedule == nil {
+			r.Schedule = r.Old
+		}
+		c := Conf{BeatSchedule: make(map[string]BeatEntry, len(r.Schedule))}
+		for name, e := range r.Schedule {
+			var words string
+			if json.Unmarshal(e.Schedule, &words) != nil {
+				words = string(e.Schedule) // a number
+			}
+			c.BeatSchedule[name] = BeatEntry{Task: e.Task, Schedule: words}
+		}
+		return c
 	})
 }
 
