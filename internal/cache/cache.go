@@ -5,19 +5,16 @@ package cache
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/logging"
-	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/host"
+	"github.com/goldfinch-etf/etf-deploy/internal/redisdial"
 )
 
 // Deadlines of calls whose context has none.
@@ -50,31 +47,10 @@ type Client struct {
 // New returns a client for a redis:// or rediss:// URL, dialled through h. It
 // connects with the first call.
 func New(h host.Host, url string, o Options) (*Client, error) {
-	opts, err := redis.ParseURL(url)
+	opts, err := redisdial.Options(h, url, 2)
 	if err != nil {
-		// The parser's own words may hold the password.
-		return nil, errors.New("reading the URL of redis: it is not of the form redis://:PASSWORD@HOST:PORT/DB (special characters of the password percent-encoded)")
+		return nil, fmt.Errorf("reading the URL of redis: %w", err)
 	}
-	host.AddSecret(opts.Password)
-	// Errors are returned; the library's own messages would tear the output.
-	logging.Disable()
-	tlsConfig := opts.TLSConfig
-	opts.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		conn, err := h.Dial(ctx, network, addr)
-		if err != nil || tlsConfig == nil {
-			return conn, err
-		}
-		secure := tls.Client(conn, tlsConfig)
-		if err := secure.HandshakeContext(ctx); err != nil {
-			conn.Close()
-			return nil, err
-		}
-		return secure, nil
-	}
-	opts.MaxRetries, opts.DialerRetries, opts.PoolSize = 1, 1, 2
-	opts.ContextTimeoutEnabled, opts.DisableIdentity = true, true
-	opts.ReadTimeout, opts.WriteTimeout = askTimeout, askTimeout
-	opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	c := &Client{
 		rdb: redis.NewClient(opts), address: opts.Addr + "/" + strconv.Itoa(opts.DB),
 		flags: map[string]bool{}, queues: map[string]bool{"celery": true},
@@ -100,18 +76,14 @@ func withDeadline(ctx context.Context, limit time.Duration) (context.Context, co
 
 // explain says what went wrong in words that lead somewhere.
 func (c *Client) explain(ctx context.Context, doing string, err error) error {
-	var answer redis.Error
-	if !errors.As(err, &answer) {
-		if ctx.Err() != nil {
-			return fmt.Errorf("%s: redis at %s: no answer: %w", doing, c.address, errors.Join(ErrUnreachable, ctx.Err()))
-		}
+	msg, answered := redisdial.Answered(err)
+	switch {
+	case !answered && ctx.Err() != nil:
+		return fmt.Errorf("%s: redis at %s: no answer: %w", doing, c.address, errors.Join(ErrUnreachable, ctx.Err()))
+	case !answered:
 		return fmt.Errorf("%s: %w at %s: %w", doing, ErrUnreachable, c.address, err)
-	}
-	msg := answer.Error()
-	for _, code := range []string{"WRONGPASS", "NOAUTH", "ERR AUTH", "ERR invalid password", "NOPERM"} {
-		if strings.HasPrefix(msg, code) {
-			return fmt.Errorf("%s: %w at %s: %w (check user and password of its URL)", doing, ErrLogin, c.address, err)
-		}
+	case redisdial.RefusedLogin(err):
+		return fmt.Errorf("%s: %w at %s: %w (check user and password of its URL)", doing, ErrLogin, c.address, err)
 	}
 	if strings.Contains(msg, "DB index is out of range") || strings.Contains(msg, "invalid DB index") {
 		return fmt.Errorf("%s: %w: %s: %w", doing, ErrNoDatabase, c.address, err)

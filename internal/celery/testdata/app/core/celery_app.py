@@ -26,7 +26,7 @@ app.conf.update(
         "daily": {"task": "app.tasks.nap", "schedule": timedelta(days=1)},
         "seconds": {"task": "app.tasks.nap", "schedule": 30.0},
     },
-    broker_transport_options={"max_retries": 1, "socket_connect_timeout": 3},
+    broker_transport_options={"max_retries": 1, "socket_connect_timeout": 3, "global_keyprefix": os.environ.get("KEYPREFIX", "")},
 )
 
 # What an application's start may well print must not spoil an answer.
