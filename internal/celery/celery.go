@@ -81,8 +81,8 @@ type Control interface {
 	Conf(ctx context.Context, nodes []string) (map[string]Conf, error)
 	// Survey asks everybody everything.
 	Survey(ctx context.Context, expected []string, limit time.Duration) (Survey, error)
-	// CancelConsumer has workers take no more tasks from a queue; it is fine
-	// when they do not anyway.
+	// CancelConsumer has workers take no more tasks from a queue, and returns
+	// when they do not; it is fine when they did not anyway.
 	CancelConsumer(ctx context.Context, queue string, nodes []string) error
 	// AddConsumer has workers take tasks from a queue (again).
 	AddConsumer(ctx context.Context, queue string, nodes []string) error

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 )
@@ -79,7 +80,7 @@ func (c *overAMQP) Peek(ctx context.Context, q Consumed, most int) (Waiting, err
 	switch {
 	case isNotFound(err):
 		err = ErrNoQueue
-	case errors.As(err, &refused) && refused.Code == amqp.PreconditionFailed:
+	case errors.As(err, &refused) && slices.Contains([]int{amqp.PreconditionFailed, amqp.AccessRefused, amqp.ResourceLocked}, refused.Code):
 		err = fmt.Errorf("%w: it is not the classic queue that was expected: %s", ErrNoPeek, refused.Reason)
 	}
 	if err != nil {
@@ -88,8 +89,8 @@ func (c *overAMQP) Peek(ctx context.Context, q Consumed, most int) (Waiting, err
 	return w, nil
 }
 
-// classic are the arguments of the queue, as AMQP has them: whole numbers came
-// as JSON's.
+// classic are the arguments of the queue as AMQP has them, where whole numbers
+// came as JSON's.
 func classic(arguments map[string]any) amqp.Table {
 	table := amqp.Table{}
 	for name, v := range arguments {
@@ -98,9 +99,7 @@ func classic(arguments map[string]any) amqp.Table {
 		}
 		table[name] = v
 	}
-	if _, ok := table[amqp.QueueTypeArg]; !ok || table[amqp.QueueTypeArg] == nil {
-		table[amqp.QueueTypeArg] = amqp.QueueTypeClassic
-	}
+	table[amqp.QueueTypeArg] = amqp.QueueTypeClassic
 	return table
 }
 

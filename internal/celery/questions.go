@@ -3,6 +3,8 @@ package celery
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -153,7 +155,22 @@ func (q questions) Conf(ctx context.Context, nodes []string) (map[string]Conf, e
 }
 
 func (q questions) CancelConsumer(ctx context.Context, queue string, nodes []string) error {
+	ctx, cancel := query{nodes: nodes}.deadline(ctx)
+	defer cancel()
 	_, err := question[any](ctx, q, query{method: "cancel_consumer", args: map[string]string{"queue": queue}, nodes: nodes})
+	// A worker answers that it will, and does so a moment later; the command
+	// takes longer than that to start.
+	for err == nil && nodes != nil && !q.byCommand() {
+		var queues map[string][]string
+		if queues, err = q.ActiveQueues(ctx, nodes); err != nil || !slices.Contains(slices.Concat(slices.Collect(maps.Values(queues))...), queue) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("celery cancel_consumer: %s is still taken from: %w", queue, ctx.Err())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 	return err
 }
 
