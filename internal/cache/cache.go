@@ -47,7 +47,7 @@ type Client struct {
 // New returns a client for a redis:// or rediss:// URL, dialled through h. It
 // connects with the first call.
 func New(h host.Host, url string, o Options) (*Client, error) {
-	opts, err := redisdial.Options(h, url, 2)
+	opts, err := redisdial.Options(h, url, 4)
 	if err != nil {
 		return nil, fmt.Errorf("reading the URL of redis: %w", err)
 	}
@@ -88,7 +88,17 @@ func (c *Client) explain(ctx context.Context, doing string, err error) error {
 	if strings.Contains(msg, "DB index is out of range") || strings.Contains(msg, "invalid DB index") {
 		return fmt.Errorf("%s: %w: %s: %w", doing, ErrNoDatabase, c.address, err)
 	}
-	return fmt.Errorf("%s: redis at %s: %w", doing, c.address, err)
+	code, _, _ := strings.Cut(msg, " ")
+	return fmt.Errorf("%s: redis at %s: %w%s", doing, c.address, err, hints[code])
+}
+
+// hints explain what a server says that answers and does not serve.
+var hints = map[string]string{
+	"LOADING":  " (it reads its data from disk after a start: wait until it has)",
+	"READONLY": " (it is a replica: name its master in the URL)",
+	"MISCONF":  " (it cannot save its data and takes no changes: see its log and its disk)",
+	"OOM":      " (its memory is full: raise maxmemory, or see what fills it)",
+	"NOPERM":   " (its user may not do this: see ACL LIST)",
 }
 
 // Ping returns how long the server took to answer.
@@ -109,7 +119,8 @@ type Info struct {
 	MaxMemory      int64  // bytes; 0: no limit
 	EvictionPolicy string // such as noeviction; another one may evict Celery's queue
 	Clients        int64
-	Loading        bool // it is reading its data from disk and answers little else
+	MaxClients     int64
+	Replica        bool // of another server, from which its data come
 }
 
 // Info asks the server about itself.
@@ -129,6 +140,18 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 	number := func(name string) int64 { n, _ := strconv.ParseInt(fields[name], 10, 64); return n }
 	return Info{
 		Version: fields["redis_version"], UsedMemory: number("used_memory"), MaxMemory: number("maxmemory"),
-		EvictionPolicy: fields["maxmemory_policy"], Clients: number("connected_clients"), Loading: fields["loading"] == "1",
+		EvictionPolicy: fields["maxmemory_policy"], Clients: number("connected_clients"), MaxClients: number("maxclients"), Replica: fields["role"] == "slave",
 	}, nil
+}
+
+// Writable tells why the server would not unlink the cache's keys, if so, by
+// having it unlink one that is not there: that changes nothing.
+func (c *Client) Writable(ctx context.Context, prefix string) error {
+	ctx, cancel := withDeadline(ctx, askTimeout)
+	defer cancel()
+	missing := prefix + "etf-deploy:no-such-key"
+	if err := c.rdb.Unlink(ctx, missing).Err(); err != nil {
+		return c.explain(ctx, "asking redis whether it takes changes", err)
+	}
+	return nil
 }

@@ -64,7 +64,7 @@ func Answered(err error) (words string, ok bool) {
 // RefusedLogin reports whether the server's answer is that it does not let us in.
 func RefusedLogin(err error) bool {
 	words, _ := Answered(err)
-	for _, code := range []string{"WRONGPASS", "NOAUTH", "ERR AUTH", "ERR invalid password", "NOPERM"} {
+	for _, code := range []string{"WRONGPASS", "NOAUTH", "ERR AUTH", "ERR invalid password"} {
 		if strings.HasPrefix(words, code) {
 			return true
 		}
