@@ -26,15 +26,16 @@ const (
 // A Lock is a statement that keeps others from a table for as long as it works
 // on the whole of it.
 type Lock struct {
-	Statement string // its beginning
-	Table     string // as the server folds it, with the schema that the statement names; empty: all tables, or not known
-	Kind      string // Rewrites, Scans, …
-	Mode      string // AccessExclusive, …; empty: not known
-	Why       string
-	Do        string // the way that holds nobody up
+	Statement string `json:"statement"`       // its beginning
+	Table     string `json:"table,omitempty"` // as the server folds it, with the schema that the statement names; empty: all tables, or not known
+	Kind      string `json:"kind"`            // Rewrites, Scans, …
+	Mode      string `json:"mode,omitempty"`  // AccessExclusive, …; empty: not known
+	Why       string `json:"why"`
+	Do        string `json:"do"` // the way that holds nobody up
 
 	// What Weigh finds out:
-	Bytes, Rows int64 // of the table with its indexes and partitions, rows as the planner counts them; -1: there is no such table
+	Bytes int64 `json:"bytes"` // of the table with its indexes and partitions; -1: there is no such table
+	Rows  int64 `json:"rows"`  // as the planner counts them; -1: not known
 
 	// What Weigh asks the catalog, as it may be that there is nothing to do:
 	added     bool     // a new column of type to; or
@@ -49,24 +50,35 @@ type Lock struct {
 // the same SQL makes are not counted, those that it renames are named as they
 // are called now. What depends on the database, such as the present type of a
 // column, is taken for the worst: Weigh drops what is harmless there.
-func Locks(sql string) (all []Lock) {
+func Locks(sql string) []Lock { return LocksEach([]string{sql})[0] }
+
+// LocksEach is Locks for pieces of SQL that are run one after the other.
+func LocksEach(pieces []string) [][]Lock {
 	s := lockScanner{
 		renamed: renamed{made: map[string]bool{}, was: map[Drop]Drop{}},
 		types:   map[Drop]string{}, filled: map[Drop]bool{}, checks: map[string]Drop{},
 	}
-	for _, statement := range split(sql) {
-		cur := &cursor{w: words(statement.text)}
-		if len(cur.w) == 0 || bookkeeping.MatchString(strings.ToUpper(statement.text)) || s.making(cur) || s.rename(&cursor{w: cur.w}) {
+	all := make([][]Lock, len(pieces))
+	for i, sql := range pieces {
+		for _, statement := range split(sql) {
+			all[i] = append(all[i], s.judge(statement.text)...)
+		}
+	}
+	return all
+}
+
+func (s lockScanner) judge(statement string) (all []Lock) {
+	cur := &cursor{w: words(statement)}
+	if len(cur.w) == 0 || bookkeeping.MatchString(strings.ToUpper(statement)) || s.making(cur) || s.rename(&cursor{w: cur.w}) {
+		return nil
+	}
+	for _, l := range s.statement(cur) {
+		if s.made[l.Table] {
 			continue
 		}
-		for _, l := range s.statement(cur) {
-			if s.made[l.Table] {
-				continue
-			}
-			l.Table = folded(s.original(Drop{Table: l.Table}).Table)
-			l.Statement = shown(statement.text)
-			all = append(all, l)
-		}
+		l.Table = folded(s.original(Drop{Table: l.Table}).Table)
+		l.Statement = shown(statement)
+		all = append(all, l)
 	}
 	return all
 }

@@ -10,53 +10,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/goldfinch-etf/etf-deploy/internal/alembic"
 	"github.com/goldfinch-etf/etf-deploy/internal/config"
 	"github.com/goldfinch-etf/etf-deploy/internal/report"
 	"github.com/goldfinch-etf/etf-deploy/internal/step"
 )
-
-// checkMigrations is “Check for pending migrations”. Running them belongs to
-// the cut-over, behind the backup.
-var checkMigrations = Check{
-	Name:    "pre:migrations",
-	Command: "alembic current\nalembic heads",
-	look: func(ctx context.Context, t *Target, s Subject) []report.Finding {
-		if s.Release == nil {
-			head, err := t.databaseHead(ctx)
-			if err != nil {
-				return []report.Finding{unseen("alembic_version", err, "see pre:connections")}
-			}
-			return []report.Finding{warn("alembic_version", "the database is at "+orNone(head)+"; no release is installed to hold it against", "run release:install, or deploy")}
-		}
-		looked := "migrations of " + s.Release.ID
-		heads, err := t.alembic(s.Release.ID).Heads(ctx)
-		if err != nil {
-			return []report.Finding{unseen(looked, err, "")}
-		}
-		if len(heads) != 1 {
-			return []report.Finding{fault(looked, fmt.Sprintf("%d heads: %s", len(heads), strings.Join(heads, ", ")), "merge them with `alembic merge` and commit that")}
-		}
-		plan, err := t.planMigrations(ctx, s.Release.ID)
-		switch {
-		case errors.Is(err, alembic.ErrUnknownRevision):
-			return []report.Finding{fault(looked, fmt.Sprintf("the database is at %s, which this release does not know", plan.From), "deploy a release that has this revision, or roll back to the schema before it")}
-		case err != nil:
-			return []report.Finding{faultOrUnseen(looked, err)}
-		}
-		if s.migrations != nil {
-			*s.migrations = plan
-		}
-		if len(plan.Pending) == 0 {
-			return []report.Finding{found(looked, "none pending, the database is at %s", plan.To)}
-		}
-		var names []string
-		for _, m := range plan.Pending {
-			names = append(names, m.Revision+" "+m.Title)
-		}
-		return []report.Finding{found(looked, "%d pending, %s → %s, %s: %s", len(plan.Pending), orNone(plan.From), plan.To, compatibility(plan), strings.Join(names, "; "))}
-	},
-}
 
 // checkConfig is “Verify environment variables”.
 var checkConfig = Check{

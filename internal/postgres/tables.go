@@ -32,3 +32,25 @@ func NotUnderstood(err error) bool {
 	var answer *pgconn.PgError
 	return errors.As(err, &answer) && strings.HasPrefix(answer.Code, "42")
 }
+
+// A Bookkeeping is what a database says of its own migrations.
+type Bookkeeping struct {
+	Heads     []string // rows of alembic_version, sorted
+	Missing   bool     // there is no such table on the search path
+	Elsewhere []string // schemas off the search path that have one
+	Tables    []string // of the database but for that one, the suite's and those of extensions, sorted
+}
+
+// ReadBookkeeping reads Alembic's table, and what there is besides it.
+func ReadBookkeeping(ctx context.Context, conn Querier) (b Bookkeeping, err error) {
+	if b.Heads, err = Heads(ctx, conn); err != nil {
+		return b, err
+	}
+	err = conn.QueryRow(ctx, `WITH t AS (SELECT c.oid, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+			WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'etf_ops')
+			AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'))
+		SELECT to_regclass('alembic_version') IS NULL,
+			ARRAY(SELECT nspname::text FROM t WHERE relname = 'alembic_version' AND oid IS DISTINCT FROM to_regclass('alembic_version')::oid ORDER BY 1),
+			ARRAY(SELECT nspname || '.' || relname FROM t WHERE relname <> 'alembic_version' ORDER BY 1)`).Scan(&b.Missing, &b.Elsewhere, &b.Tables)
+	return b, wrap("looking for alembic_version", err)
+}
