@@ -247,7 +247,8 @@ func TestMemoryOfRedis(t *testing.T) {
 	}
 	set("maxmemory-policy", "volatile-ttl")
 	says(t, look()["redis-memory"], report.OK, "of 105 MB used, policy volatile-ttl")
-	must(t, rdb.Set(t.Context(), "big", strings.Repeat("x", 95<<20), 0).Err())
+	info, _ := target.redisInfo(t.Context())
+	set("maxmemory", fmt.Sprint(info.UsedMemory*21/20))
 	says(t, look()["redis-memory"], report.Warning, "nearly full")
 	target.Config.Cache.URL = strings.Replace(target.Config.Cache.URL, "redis-secret-1", canary, 1)
 	says(t, look()["redis"], report.Fault, "refused the login")

@@ -54,3 +54,11 @@ func ReadBookkeeping(ctx context.Context, conn Querier) (b Bookkeeping, err erro
 			ARRAY(SELECT nspname || '.' || relname FROM t WHERE relname <> 'alembic_version' ORDER BY 1)`).Scan(&b.Missing, &b.Elsewhere, &b.Tables)
 	return b, wrap("looking for alembic_version", err)
 }
+
+// Identity is what two addresses of the same database have in common, however
+// they are written: its cluster, the present life of the server, and its number.
+func Identity(ctx context.Context, conn Querier) (id string, err error) {
+	err = conn.QueryRow(ctx, `SELECT concat_ws(' ', (SELECT system_identifier FROM pg_control_system()), extract(epoch FROM pg_postmaster_start_time()), oid)
+		FROM pg_database WHERE datname = current_database()`).Scan(&id)
+	return id, wrap("asking which database this is", err)
+}
