@@ -127,6 +127,7 @@ type Thresholds struct {
 	LogErrors   int            `yaml:"log_errors"`   // lines of ERROR and above since the cut-over
 	Latency     time.Duration  `yaml:"latency"`      // of one API answer
 	DiskReserve Bytes          `yaml:"disk_reserve"` // must stay free after backup and release
+	LargeTable  Bytes          `yaml:"large_table"`  // a migration that locks one this large is worth a warning
 	BackupAge   time.Duration  `yaml:"backup_age"`   // of the newest proven backup
 	LongestTask time.Duration  `yaml:"longest_task"` // supervisor must not kill before this
 
@@ -228,7 +229,7 @@ func defaults() Config {
 		API: API{Health: "/api/v1/etf/health", Metrics: "/metrics",
 			ReleaseField: "release", ReleaseHeader: "X-ETF-Release"},
 		Env: Env{File: "shared/.env"},
-		Thresholds: Thresholds{StuckAfter: time.Hour, RatesGap: 7, Latency: time.Second, DiskReserve: 2e9,
+		Thresholds: Thresholds{StuckAfter: time.Hour, RatesGap: 7, Latency: time.Second, DiskReserve: 2e9, LargeTable: 100e6,
 			BackupAge: 26 * time.Hour, LongestTask: 2 * time.Minute, PriceJump: 0.25, PriceCorrection: 0.02},
 		Timeouts:  Timeouts{Connect: 5 * time.Second, Check: time.Minute, Verify: 2 * time.Minute},
 		Window:    Window{Maximum: 2 * time.Hour, CutOver: 15 * time.Minute, Enforce: true},

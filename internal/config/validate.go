@@ -150,6 +150,7 @@ func (v *validator) thresholds(c *Config) {
 	v.between("thresholds.log_errors", t.LogErrors, 0, 1<<31)
 	v.positive("thresholds.latency", t.Latency)
 	v.between("thresholds.disk_reserve", int(t.DiskReserve), 0, 1<<62)
+	v.between("thresholds.large_table", int(t.LargeTable), 0, 1<<62)
 	v.positive("thresholds.backup_age", t.BackupAge)
 	v.positive("thresholds.longest_task", t.LongestTask)
 	v.fraction("thresholds.price_jump", t.PriceJump)

@@ -85,7 +85,7 @@ func Dump(ctx context.Context, h host.Host, o DumpOptions) (info DumpInfo, err e
 		return info, err
 	}
 	info = s.info
-	program, version, err := tool(ctx, h, "pg_dump", o.BinDir, info.ServerMajor())
+	program, version, err := Tool(ctx, h, "pg_dump", o.BinDir, info.ServerMajor())
 	if err != nil {
 		return info, err
 	}

@@ -188,7 +188,7 @@ func TestToolsThatAreTooOldOrMissing(t *testing.T) {
 			t.Errorf("pg_dump of %s: %v", bin, err)
 		}
 	}
-	if _, _, err := tool(t.Context(), host.Local{}, "pg_restore", "", 99); !errors.Is(err, ErrTool) {
+	if _, _, err := Tool(t.Context(), host.Local{}, "pg_restore", "", 99); !errors.Is(err, ErrTool) {
 		t.Errorf("pg_restore 99: %v", err)
 	}
 }
