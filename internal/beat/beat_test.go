@@ -150,17 +150,17 @@ func TestRealBeat(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 
-	if why, err := beat.Frozen(t.Context(), host.Local{}, pid); why != "" || err != nil {
-		t.Errorf("%q, %v", why, err)
+	if life, err := beat.LifeOf(t.Context(), host.Local{}, pid); life.Frozen != "" || life.Parent != os.Getpid() || err != nil {
+		t.Errorf("%+v, %v", life, err)
 	}
 	syscall.Kill(pid, syscall.SIGSTOP)
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		if why, _ := beat.Frozen(t.Context(), host.Local{}, pid); strings.Contains(why, "stopped") {
+		if life, _ := beat.LifeOf(t.Context(), host.Local{}, pid); life.Frozen != "" {
 			break
 		}
 	}
-	if why, err := beat.Frozen(t.Context(), host.Local{}, pid); !strings.Contains(why, "stopped") || err != nil {
-		t.Errorf("frozen: %q, %v", why, err)
+	if life, err := beat.LifeOf(t.Context(), host.Local{}, pid); !strings.Contains(life.Frozen, "stopped") || err != nil {
+		t.Errorf("frozen: %+v, %v", life, err)
 	}
 	// It stays judged by its file: it has not sent what was due since.
 	time.Sleep(2500 * time.Millisecond)

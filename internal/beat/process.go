@@ -1,6 +1,7 @@
 package beat
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -102,23 +103,32 @@ func option(argv []string, names ...string) string {
 	return ""
 }
 
-// Frozen reports whether a process exists that does not run: it was stopped by
-// a signal or a debugger, or has ended and nobody has taken note.
-func Frozen(ctx context.Context, h host.Host, pid int) (why string, err error) {
+// Life is what the host says of a process.
+type Life struct {
+	Parent int
+	Frozen string // why it does not run although it exists; empty: it runs
+}
+
+// LifeOf looks at one process.
+func LifeOf(ctx context.Context, h host.Host, pid int) (Life, error) {
 	stat, err := h.ReadFile(ctx, path.Join("/proc", strconv.Itoa(pid), "stat"))
 	if err != nil {
-		return "", fmt.Errorf("looking at process %d: %w", pid, err)
+		return Life{}, fmt.Errorf("looking at process %d: %w", pid, err)
 	}
 	// The name, in parentheses, may hold anything, also parentheses.
-	rest := strings.TrimSpace(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-	if rest == "" {
-		return "", fmt.Errorf("looking at process %d: its state cannot be read", pid)
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 2 {
+		return Life{}, fmt.Errorf("looking at process %d: its state cannot be read", pid)
 	}
-	switch rest[0] {
-	case 'T', 't':
-		return "it is stopped (SIGSTOP or a debugger): it sends nothing", nil
-	case 'Z', 'X', 'x':
-		return "it has ended: only its entry in the process table is left", nil
+	var l Life
+	if l.Parent, err = strconv.Atoi(fields[1]); err != nil {
+		return Life{}, fmt.Errorf("looking at process %d: its parent cannot be read: %w", pid, err)
 	}
-	return "", nil
+	switch fields[0] {
+	case "T", "t":
+		l.Frozen = "it is stopped (by SIGSTOP or a debugger): it sends nothing"
+	case "Z", "X", "x":
+		l.Frozen = "it has ended: only its entry in the process table is left"
+	}
+	return l, nil
 }

@@ -169,7 +169,8 @@ def main(q):
     def describe(name, entry):
         stored = state.get(name)
         d = {"name": name, "task": entry.task, "schedule": text(entry.schedule), "in_file": stored is not None}
-        tables = [t for t in (q["task_runs"].get(entry.task), q["entry_runs"].get(name)) if t is not None]
+        alone = sum(e.task == entry.task for e in code.values()) == 1  # else a run may be another entry's
+        tables = [t for t in (alone and q["task_runs"].get(entry.task) or None, q["entry_runs"].get(name)) if t is not None]
         anchors = {"next": answer["now"], "after_since": q["since"], "after_tables": max(tables, default=None)}
         if stored is not None:
             d |= {"same": same(stored, entry), "runs": stored.total_run_count, "last": maybe_make_aware(stored.last_run_at).timestamp()}

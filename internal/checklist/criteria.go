@@ -2,6 +2,7 @@ package checklist
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -15,6 +16,8 @@ type Criterion struct {
 	Text     string `json:"text"`
 	Met      bool   `json:"met"`
 	Evidence string `json:"evidence"`
+
+	Findings []report.Finding `json:"findings"` // that the evidence quotes from
 }
 
 // successCriteria are the plan's, each with the checks that are its evidence.
@@ -50,7 +53,8 @@ func Criteria(findings []report.Finding) []Criterion {
 				continue
 			}
 			criterion.Met = criterion.Met && Judge(of) == nil
-			evidence = append(evidence, summary(of))
+			criterion.Findings = append(criterion.Findings, of...)
+			evidence = append(evidence, evidenceOf(name, of))
 		}
 		criterion.Evidence = strings.Join(evidence, "; ")
 		all = append(all, criterion)
@@ -71,15 +75,17 @@ func criteriaFromFindings(op *step.Operation) ([]Criterion, error) {
 	return Criteria(all), nil
 }
 
-// VerifyCriteria looks at everything that the criteria ask for.
+// VerifyCriteria looks at everything that the criteria ask for. What cannot be
+// looked at counts as not met, also when that is all of it.
 func (t *Target) VerifyCriteria(ctx context.Context) ([]Criterion, error) {
-	subject, err := t.SubjectAlone(ctx, "")
-	if err != nil {
-		return nil, err
+	subject, subjectErr := t.SubjectAlone(ctx, "")
+	var findings []report.Finding
+	if subjectErr == nil {
+		first, _ := t.RunChecks(ctx, PostDeployment, subject)
+		second, _ := t.RunChecks(ctx, PostDeploymentTrace, subject)
+		findings = append(first, second...)
 	}
-	first, _ := t.RunChecks(ctx, PostDeployment, subject)
-	second, _ := t.RunChecks(ctx, PostDeploymentTrace, subject)
-	criteria := Criteria(append(first, second...))
+	criteria := Criteria(findings)
 	var unmet []string
 	for _, c := range criteria {
 		if !c.Met {
@@ -87,7 +93,7 @@ func (t *Target) VerifyCriteria(ctx context.Context) ([]Criterion, error) {
 		}
 	}
 	if len(unmet) > 0 {
-		return criteria, fmt.Errorf("%w: not met: %s", step.ErrFault, join(unmet))
+		return criteria, errors.Join(fmt.Errorf("%w: not met: %s", step.ErrFault, join(unmet)), subjectErr)
 	}
 	return criteria, nil
 }
