@@ -18,6 +18,8 @@ type Criterion struct {
 	Evidence string `json:"evidence"`
 
 	Findings []report.Finding `json:"findings"` // that the evidence quotes from
+
+	lines []string // of the evidence
 }
 
 // successCriteria are the plan's, each with the checks that are its evidence.
@@ -39,7 +41,6 @@ func Criteria(findings []report.Finding) []Criterion {
 	var all []Criterion
 	for i, c := range successCriteria {
 		criterion := Criterion{Number: i + 1, Text: c.text, Met: true}
-		var evidence []string
 		for _, name := range c.checks {
 			var of []report.Finding
 			for _, f := range findings {
@@ -49,14 +50,14 @@ func Criteria(findings []report.Finding) []Criterion {
 			}
 			if len(of) == 0 {
 				criterion.Met = false
-				evidence = append(evidence, name+": not looked at")
+				criterion.lines = append(criterion.lines, name+": not looked at")
 				continue
 			}
 			criterion.Met = criterion.Met && Judge(of) == nil
 			criterion.Findings = append(criterion.Findings, of...)
-			evidence = append(evidence, evidenceOf(name, of))
+			criterion.lines = append(criterion.lines, evidenceOf(name, of)...)
 		}
-		criterion.Evidence = strings.Join(evidence, "; ")
+		criterion.Evidence = strings.Join(criterion.lines, "; ")
 		all = append(all, criterion)
 	}
 	return all

@@ -2,7 +2,7 @@ package checklist
 
 import (
 	"fmt"
-	"strings"
+	"slices"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/report"
 )
@@ -11,31 +11,35 @@ import (
 const evidenceShown = 4
 
 // evidenceOf says what a check has found, in its findings' own words: what is
-// not well, or else the first of what is.
-func evidenceOf(check string, findings []report.Finding) string {
-	worst := report.OK
-	for _, f := range findings {
-		if rank(f.Status) > rank(worst) {
-			worst = f.Status
+// not well before what is.
+func evidenceOf(check string, findings []report.Finding) (lines []string) {
+	sorted := slices.SortedStableFunc(slices.Values(findings), func(a, b report.Finding) int { return rank(b.Status) - rank(a.Status) })
+	for _, f := range sorted[:min(evidenceShown, len(sorted))] {
+		line := check + ": " + f.Looked + ": " + firstLine(f.Found)
+		if f.Status != report.OK {
+			line = string(f.Status) + ": " + line
+		}
+		lines = append(lines, line)
+	}
+	if more := sorted[len(lines):]; len(more) > 0 {
+		lines = append(lines, fmt.Sprintf("%s: and %d more: %s", check, len(more), statusText(more)))
+	}
+	return lines
+}
+
+// statusText counts findings by their status.
+func statusText(findings []report.Finding) string {
+	var texts []string
+	for _, status := range []report.Status{report.Fault, report.Unknown, report.Warning, report.OK} {
+		n := 0
+		for _, f := range findings {
+			if f.Status == status {
+				n++
+			}
+		}
+		if n > 0 {
+			texts = append(texts, fmt.Sprintf("%d %s", n, status))
 		}
 	}
-	var quoted []string
-	of := 0
-	for _, f := range findings {
-		if f.Status != worst {
-			continue
-		}
-		if of++; len(quoted) < evidenceShown {
-			quoted = append(quoted, f.Looked+": "+firstLine(f.Found))
-		}
-	}
-	text := check + ": "
-	if worst != report.OK {
-		text += fmt.Sprintf("%d of %d looks end with %s: ", of, len(findings), worst)
-	}
-	text += strings.Join(quoted, "; ")
-	if more := len(findings) - len(quoted); more > 0 && worst == report.OK {
-		text += fmt.Sprintf("; and %d more, all well", more)
-	}
-	return text
+	return join(texts)
 }

@@ -101,7 +101,9 @@ func (t *Target) judgeBeat(ctx context.Context, sc scheduled, s Subject) []repor
 		return []report.Finding{as(unseen(group, b.err, "see services:status"), group, nil)}
 	}
 	var findings []report.Finding
-	add := func(f report.Finding, samples ...string) { findings = append(findings, as(f, group, counts, samples...)) }
+	add := func(f report.Finding, samples ...string) {
+		findings = append(findings, as(f, group, counts, samples...))
+	}
 	if err := t.onRelease(ctx, group, s.Live.ID); err != nil {
 		add(fault(group, err.Error(), "services:start"))
 	}

@@ -24,12 +24,13 @@ var verifyTasks = Check{
 		if s.Live == nil {
 			return []report.Finding{as(fault("workers", "no release is live", "run deploy"), "release", nil)}
 		}
-		// Both looks need the release's own Python, which is started once.
+		// All of them need the release's own Python, which is started once.
 		asked := sync.OnceValue(func() scheduled { return t.schedule(ctx, s) })
 		limit := t.Config.Timeouts.Check + t.Config.Celery.Start
 		return lookAll(ctx, t,
-			look{"timetable", limit, func(ctx context.Context, t *Target) []report.Finding { return t.judgeSchedule(ctx, asked(), s) }},
+			look{"scheduler", limit, func(ctx context.Context, t *Target) []report.Finding { return t.judgeSchedule(ctx, asked(), s) }},
 			look{"workers", limit, func(ctx context.Context, t *Target) []report.Finding { return t.lookRegistered(ctx, asked, s) }},
+			look{"periodic tasks", limit, func(ctx context.Context, t *Target) []report.Finding { return t.judgeEntries(ctx, asked(), s) }},
 		)
 	},
 }
