@@ -161,9 +161,17 @@ func (t *Target) get(ctx context.Context, url string) (*http.Response, string, e
 func (t *Target) request(ctx context.Context, method, url string) (*http.Response, string, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.Config.Timeouts.Connect+t.Config.Thresholds.Latency)
 	defer cancel()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+	return t.requestBy(ctx, &http.Client{}, method, url)
+}
+
+// maxBody is how much of an answer is read.
+const maxBody = 1 << 20
+
+// requestBy is request by a client with rules of its own, until ctx ends.
+func (t *Target) requestBy(ctx context.Context, client *http.Client, method, url string) (*http.Response, string, error) {
+	client.Transport = &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 		return t.Host.Dial(ctx, "tcp", address)
-	}}}
+	}}
 	req, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
 		return nil, "", err
@@ -173,7 +181,7 @@ func (t *Target) request(ctx context.Context, method, url string) (*http.Respons
 		return nil, "", err
 	}
 	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxBody))
 	return res, string(body), err
 }
 

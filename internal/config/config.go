@@ -83,6 +83,8 @@ type Celery struct {
 	Tasks []string      `yaml:"tasks"` // beginnings of the names of tasks that write ETF data
 	Drain time.Duration `yaml:"drain"` // how long running tasks may take to end
 	Start time.Duration `yaml:"start"` // how long workers may take to answer
+
+	Evidence map[string]string `yaml:"evidence"` // entry of the timetable → SQL query of when it last ran
 }
 
 // Database is the service's PostgreSQL database.
@@ -106,13 +108,28 @@ type Cache struct {
 
 // API is the service's HTTP side.
 type API struct {
-	URL           string   `yaml:"url"`
-	Health        string   `yaml:"health"`
-	Metrics       string   `yaml:"metrics"`   // empty: the service has none
-	Endpoints     []string `yaml:"endpoints"` // must answer 200
-	ReleaseField  string   `yaml:"release_field"`
-	ReleaseHeader string   `yaml:"release_header"`
+	URL           string     `yaml:"url"`
+	Health        string     `yaml:"health"`
+	Metrics       string     `yaml:"metrics"` // empty: the service has none
+	Endpoints     []Endpoint `yaml:"endpoints"`
+	Canary        string     `yaml:"canary"` // the ETF that verify:update updates; empty: the one that was updated last
+	ReleaseField  string     `yaml:"release_field"`
+	ReleaseHeader string     `yaml:"release_header"`
 }
+
+// An Endpoint is a page of the API and what it has to answer. In the file one
+// that is a path alone has to answer 200.
+type Endpoint struct {
+	Path     string            `yaml:"path"`
+	Status   int               `yaml:"status"`   // 0: 200
+	Latency  time.Duration     `yaml:"latency"`  // 0: thresholds.latency
+	Contains string            `yaml:"contains"` // text of the answer
+	JSON     map[string]string `yaml:"json"`     // dotted path → value of a field; Present: any but null
+}
+
+// Present is the value of a field of Endpoint.JSON that has to be there,
+// whatever it is.
+const Present = "*"
 
 // Metrics is what the service must expose.
 type Metrics struct {
@@ -130,6 +147,7 @@ type Thresholds struct {
 	LargeTable  Bytes          `yaml:"large_table"`  // a migration that locks one this large is worth a warning
 	BackupAge   time.Duration  `yaml:"backup_age"`   // of the newest proven backup
 	LongestTask time.Duration  `yaml:"longest_task"` // supervisor must not kill before this
+	TaskDelay   time.Duration  `yaml:"task_delay"`   // of a periodic task after it was due
 
 	PriceJump       float64 `yaml:"price_jump"`       // fraction; a new price that moved further without a split is wrong
 	PriceCorrection float64 `yaml:"price_correction"` // fraction; a past day's price that changed further is wrong
@@ -230,7 +248,7 @@ func defaults() Config {
 			ReleaseField: "release", ReleaseHeader: "X-ETF-Release"},
 		Env: Env{File: "shared/.env"},
 		Thresholds: Thresholds{StuckAfter: time.Hour, RatesGap: 7, Latency: time.Second, DiskReserve: 2e9, LargeTable: 100e6,
-			BackupAge: 26 * time.Hour, LongestTask: 2 * time.Minute, PriceJump: 0.25, PriceCorrection: 0.02},
+			BackupAge: 26 * time.Hour, LongestTask: 2 * time.Minute, TaskDelay: 5 * time.Minute, PriceJump: 0.25, PriceCorrection: 0.02},
 		Timeouts:  Timeouts{Connect: 5 * time.Second, Check: time.Minute, Verify: 2 * time.Minute},
 		Window:    Window{Maximum: 2 * time.Hour, CutOver: 15 * time.Minute, Enforce: true},
 		Operation: Operation{Expiry: time.Minute, Parked: 2 * time.Hour, Interrupted: InterruptedStop},

@@ -107,7 +107,7 @@ func TestVerifyDumpFindsWhatIsWrong(t *testing.T) {
 	sized := func(i DumpInfo, b []byte) DumpInfo { // as if the manifest had been made for these bytes
 		name := filepath.Join(t.TempDir(), "x")
 		os.WriteFile(name, b, 0o600)
-		i.SHA256, i.Size, err = checksum(t.Context(), host.Local{}, name)
+		i.SHA256, i.Size, err = Checksum(t.Context(), host.Local{}, name)
 		return i
 	}
 	altered := slices.Clone(content)
