@@ -142,10 +142,14 @@ func BenchmarkLogs(b *testing.B) {
 		}
 	})
 	if speed["encoding-json"] > 0 && speed["copy"] > 0 {
-		b.ReportMetric(0, "ns/op")
-		b.ReportMetric(speed["json-file"]/1e6, "MB/s-of-a-file")
-		b.ReportMetric(speed["json-file"]/speed["encoding-json"], "x-encoding/json")
-		b.ReportMetric(speed["copy"]/speed["json"], "copies-as-fast")
+		b.Run("ratios", func(b *testing.B) {
+			for b.Loop() {
+			}
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(speed["json-file"]/1e6, "MB/s-of-a-file")
+			b.ReportMetric(speed["json-file"]/speed["encoding-json"], "times-encoding/json")
+			b.ReportMetric(speed["json"]/speed["copy"], "of-copying")
+		})
 	}
 }
 

@@ -49,6 +49,9 @@ const rounds = 5
 // that could not be read, or judged, has its Err; the error is that of a
 // pattern, or of ctx.
 func Read(ctx context.Context, h host.Host, patterns []string, since time.Time) (Report, error) {
+	if since.Before(time.Unix(0, 0)) {
+		since = time.Unix(0, 0) // everything
+	}
 	p := &pass{h: h, since: since, older: map[string]bool{}}
 	for round := range rounds {
 		fresh, err := p.list(ctx, patterns, round == 0)

@@ -85,6 +85,9 @@ func TestGroups(t *testing.T) {
 		{3, "app", "update 1 of VWCE.DE failed", "", dir + "/etf_service.log", cutOver, cutOver.Add(5 * time.Second)},
 		{1, "app", "other ··", "", dir + "/etf_service.log", cutOver.Add(2 * time.Second), cutOver.Add(2 * time.Second)},
 	}
+	if all, err := Read(t.Context(), host.Local{}, []string{dir + "/*.log*"}, time.Time{}); err != nil || all.Errors != 5 || all.Lines != 7 {
+		t.Errorf("since ever: %+v, %v", all, err)
+	}
 	want[1].Message = r.Groups[1].Message // %q writes \xff as an escape that JSON does not know
 	if diff := cmp.Diff(want, r.Groups); diff != "" || r.Lines != 6 || r.Errors != 4 {
 		t.Errorf("%d lines, %d errors\n%s", r.Lines, r.Errors, diff)
