@@ -153,7 +153,12 @@ func (t *Target) health(ctx context.Context) (healthAnswer, error) {
 	return a, nil
 }
 
-// get reads one page as seen from the host, at most a mebibyte of it.
+// maxPage is how much of an answer is read: enough for the metrics of many
+// series and the rules of many teams.
+const maxPage = 16 << 20
+
+// get reads one page as seen from the host. One that is larger than maxPage is
+// an error: half of it would say nothing.
 func (t *Target) get(ctx context.Context, url string) (*http.Response, string, error) {
 	return t.request(ctx, http.MethodGet, url)
 }
@@ -173,7 +178,10 @@ func (t *Target) request(ctx context.Context, method, url string) (*http.Respons
 		return nil, "", err
 	}
 	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxPage+1))
+	if err == nil && len(body) > maxPage {
+		err = fmt.Errorf("%s answers more than %d bytes", url, maxPage)
+	}
 	return res, string(body), err
 }
 

@@ -124,6 +124,9 @@ func (t *Target) lookStopWait(ctx context.Context, looked string) (report.Findin
 // lookMonitoring asks before the stop for what the verification will ask for.
 func lookMonitoring(ctx context.Context, t *Target) report.Finding {
 	for _, f := range verifyAlerts.look(ctx, t, Subject{}) {
+		if f.Status == report.Unknown {
+			f.Status = report.Fault // that it answers is what is looked for here
+		}
 		if f.Status != report.OK {
 			return f
 		}

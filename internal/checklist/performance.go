@@ -40,7 +40,7 @@ func lookSessions(ctx context.Context, t *Target) []report.Finding {
 	if len(sessions) == 0 {
 		return []report.Finding{withNumbers(fault(looked, "there is none", "the service must set application_name to "+t.Config.Database.ApplicationName+", or it is not connected"), "sessions", map[string]int64{"looked": 0})}
 	}
-	room, err := postgres.SessionRoom(ctx, conn, t.Config.Database.Role)
+	room, err := postgres.LimitsOfSessions(ctx, conn, t.Config.Database.Role)
 	if err != nil {
 		return []report.Finding{unseen(looked, err, "see pre:connections")}
 	}
@@ -53,7 +53,7 @@ func lookSessions(ctx context.Context, t *Target) []report.Finding {
 }
 
 // judgeSessions holds the number of sessions against the tightest limit.
-func (t *Target) judgeSessions(sessions []postgres.Session, room postgres.Room) report.Finding {
+func (t *Target) judgeSessions(sessions []postgres.Session, room postgres.SessionLimits) report.Finding {
 	looked := "sessions of " + t.Config.Database.ApplicationName
 	counts := map[string]int64{"looked": int64(len(sessions)), "server": int64(room.Sessions), "server_limit": int64(room.Server)}
 	states := map[string]int{}
