@@ -200,6 +200,8 @@ func (t *Target) subjectOf(ctx context.Context, op *step.Operation) (Subject, er
 		return s, err
 	} else if ok {
 		s.Since = stopped
+	} else if s.Live != nil && s.Live.ActivatedBy == op.ID() && s.Live.Activated != nil {
+		s.Since = *s.Live.Activated // nothing ran that had to be stopped
 	}
 	s.before, err = baselineOf(op)
 	return s, err
