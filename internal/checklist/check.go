@@ -30,6 +30,7 @@ type Subject struct {
 	Live    *release.Release // nil: before the first deployment
 	Since   time.Time        // verify: the cut-over
 
+	before     *baseline      // verify: how the service did before that; nil: nobody measured it
 	migrations *migrationPlan // filled in by pre:migrations, for the cut-over to come
 }
 
@@ -199,8 +200,11 @@ func (t *Target) subjectOf(ctx context.Context, op *step.Operation) (Subject, er
 		return s, err
 	} else if ok {
 		s.Since = stopped
+	} else if s.Live != nil && s.Live.ActivatedBy == op.ID() && s.Live.Activated != nil {
+		s.Since = *s.Live.Activated // nothing ran that had to be stopped
 	}
-	return s, nil
+	s.before, err = baselineOf(op)
+	return s, err
 }
 
 // SubjectAlone is what a check looks at that runs by itself: the live release,
@@ -213,6 +217,9 @@ func (t *Target) SubjectAlone(ctx context.Context, ref string) (Subject, error) 
 	s := Subject{Release: live, Live: live}
 	if live != nil && live.Activated != nil {
 		s.Since = *live.Activated
+		if s.before, err = t.baselineOfLive(ctx, live.ActivatedBy); err != nil {
+			return s, err
+		}
 	}
 	if ref == "" {
 		return s, nil

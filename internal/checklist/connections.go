@@ -53,11 +53,11 @@ func (t *Target) redisInfo(ctx context.Context) (cache.Info, report.Finding) {
 	}
 	defer c.Close()
 	info, err := c.Info(ctx)
-	switch {
-	case err != nil:
+	if err == nil {
+		_, err = c.Ping(ctx) // one that still reads its data from disk tells of itself, and no more
+	}
+	if err != nil {
 		return info, marked(fault(looked, err.Error(), do+t.Config.File), "redis", nil)
-	case info.Loading:
-		return info, marked(fault(looked, "it is reading its data from disk and answers little else", "wait until it has"), "redis", nil)
 	}
 	return info, marked(found(looked, "Redis %s answers", info.Version), "redis", map[string]int64{"bytes": info.UsedMemory, "clients": info.Clients})
 }
@@ -168,6 +168,9 @@ func (t *Target) lookStopWait(ctx context.Context, looked string) (report.Findin
 // lookMonitoring asks before the stop for what the verification will ask for.
 func lookMonitoring(ctx context.Context, t *Target) report.Finding {
 	for _, f := range verifyAlerts.look(ctx, t, Subject{}) {
+		if f.Status == report.Unknown {
+			f.Status = report.Fault // that it answers is what is looked for here
+		}
 		if f.Status != report.OK {
 			return f
 		}

@@ -42,6 +42,7 @@ type Config struct {
 	API            API        `yaml:"api"`
 	Env            Env        `yaml:"env"`
 	Metrics        Metrics    `yaml:"metrics"`
+	Logs           Logs       `yaml:"logs"`
 	Thresholds     Thresholds `yaml:"thresholds"`
 	Timeouts       Timeouts   `yaml:"timeouts"`
 	Monitoring     Monitoring `yaml:"monitoring"`
@@ -136,6 +137,11 @@ type Metrics struct {
 	Required []string `yaml:"required"`
 }
 
+// Logs are what the service writes.
+type Logs struct {
+	Files []string `yaml:"files"` // patterns, relative to Config.Root or absolute
+}
+
 // Thresholds are the limits that findings are judged against.
 type Thresholds struct {
 	Tolerate    map[string]int `yaml:"tolerate"`     // data rule → rows that may break it
@@ -143,6 +149,7 @@ type Thresholds struct {
 	RatesGap    int            `yaml:"rates_gap"`    // days that a price may be newer than its rate
 	LogErrors   int            `yaml:"log_errors"`   // lines of ERROR and above since the cut-over
 	Latency     time.Duration  `yaml:"latency"`      // of one API answer
+	Slower      float64        `yaml:"slower"`       // the API's answers may take so many times as long as before
 	DiskReserve Bytes          `yaml:"disk_reserve"` // must stay free after backup and release
 	LargeTable  Bytes          `yaml:"large_table"`  // a migration that locks one this large is worth a warning
 	BackupAge   time.Duration  `yaml:"backup_age"`   // of the newest proven backup
@@ -160,10 +167,13 @@ type Timeouts struct {
 	Verify  time.Duration `yaml:"verify"`  // the update that travels through the service
 }
 
-// Monitoring is where Prometheus and Alertmanager answer; both may be empty.
+// Monitoring is where Prometheus and Alertmanager answer, and the files of
+// this machine that say what they should have loaded; each may be empty.
 type Monitoring struct {
 	Prometheus   string `yaml:"prometheus"`
 	Alertmanager string `yaml:"alertmanager"`
+	Rules        string `yaml:"rules"`  // rules file of Prometheus
+	Routes       string `yaml:"routes"` // alertmanager.yml
 }
 
 // Contacts are the people of the plan, in the order in which they are called.
@@ -246,8 +256,9 @@ func defaults() Config {
 		Cache: Cache{Prefix: "etf:cache:", PauseKey: "etf_updates_paused"},
 		API: API{Health: "/api/v1/etf/health", Metrics: "/metrics",
 			ReleaseField: "release", ReleaseHeader: "X-ETF-Release"},
-		Env: Env{File: "shared/.env"},
-		Thresholds: Thresholds{StuckAfter: time.Hour, RatesGap: 7, Latency: time.Second, DiskReserve: 2e9, LargeTable: 100e6,
+		Env:  Env{File: "shared/.env"},
+		Logs: Logs{Files: []string{"shared/logs/*.log*"}},
+		Thresholds: Thresholds{StuckAfter: time.Hour, RatesGap: 7, Latency: time.Second, Slower: 2, DiskReserve: 2e9, LargeTable: 100e6,
 			BackupAge: 26 * time.Hour, LongestTask: 2 * time.Minute, TaskDelay: 5 * time.Minute, PriceJump: 0.25, PriceCorrection: 0.02},
 		Timeouts:  Timeouts{Connect: 5 * time.Second, Check: time.Minute, Verify: 2 * time.Minute},
 		Window:    Window{Maximum: 2 * time.Hour, CutOver: 15 * time.Minute, Enforce: true},

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"maps"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -20,6 +21,7 @@ func (v *validator) config(c *Config) {
 	v.servers(c)
 	v.api(c.API)
 	v.env(&c.Env, c.Root)
+	v.logs(c)
 	v.thresholds(c)
 	v.contacts(c.Contacts)
 	v.window(c.Window)
@@ -166,6 +168,20 @@ func (v *validator) endpoints(all []Endpoint, slash func(key, p string)) {
 	}
 }
 
+func (v *validator) logs(c *Config) {
+	if len(c.Logs.Files) == 0 {
+		v.fault("logs.files", "is empty: nothing would be looked at; list patterns like shared/logs/*.log*")
+	}
+	v.each("logs.files", c.Logs.Files, func(key, pattern string) {
+		if _, err := path.Match(pattern, ""); err != nil || pattern == "" || path.Clean(pattern) != pattern || strings.HasPrefix(pattern, "..") {
+			v.fault(key, "%q is not the pattern of a path; write it like shared/logs/*.log*", pattern)
+		}
+	})
+	for i, pattern := range c.Logs.Files {
+		c.Logs.Files[i] = abs(c.Root, pattern)
+	}
+}
+
 func (v *validator) thresholds(c *Config) {
 	t := c.Thresholds
 	metric := regexp.MustCompile(`^[a-zA-Z_:][a-zA-Z0-9_:]*$`)
@@ -181,6 +197,9 @@ func (v *validator) thresholds(c *Config) {
 	v.between("thresholds.rates_gap", t.RatesGap, 1, 365)
 	v.between("thresholds.log_errors", t.LogErrors, 0, 1<<31)
 	v.positive("thresholds.latency", t.Latency)
+	if t.Slower <= 1 {
+		v.fault("thresholds.slower", "is %g; write a number above 1, like 2 for twice as long", t.Slower)
+	}
 	v.between("thresholds.disk_reserve", int(t.DiskReserve), 0, 1<<62)
 	v.between("thresholds.large_table", int(t.LargeTable), 0, 1<<62)
 	v.positive("thresholds.backup_age", t.BackupAge)
