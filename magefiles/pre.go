@@ -59,6 +59,11 @@ func (Pre) All(ctx context.Context,
 	ref *string, // look at this release, installed before by release:install
 	json *bool,
 	explain *bool, // name the command of the plan that each check stands for
+	native *bool, // without pre:migrations, for which Alembic has to be started
 ) error {
-	return check(ctx, checklist.PreDeployment, ref, json, explain)
+	checks := checklist.PreDeployment
+	if set(native) {
+		checks = checks.Native()
+	}
+	return check(ctx, checks, ref, json, explain)
 }

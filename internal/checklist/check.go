@@ -20,6 +20,7 @@ import (
 type Check struct {
 	Name    string // its target
 	Command string // the plan's command that it stands for
+	Python  bool   // it has to start the release's Python: only that can tell
 	look    func(ctx context.Context, t *Target, s Subject) []report.Finding
 }
 

@@ -19,6 +19,7 @@ import (
 var checkMigrations = Check{
 	Name:    "pre:migrations",
 	Command: "alembic current\nalembic heads",
+	Python:  true,
 	look: func(ctx context.Context, t *Target, s Subject) []report.Finding {
 		conn, err := t.connect(ctx, "etf-deploy")
 		var books postgres.Bookkeeping

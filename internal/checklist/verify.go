@@ -12,6 +12,12 @@ func (l Checks) Only(name string) Checks {
 	return l[i : i+1]
 }
 
+// Native returns those that start no Python: all that can be seen in well
+// under a second.
+func (l Checks) Native() Checks {
+	return slices.DeleteFunc(slices.Clone(l), func(c Check) bool { return c.Python })
+}
+
 // Checks is a section of the plan.
 type Checks []Check
 
