@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/host"
@@ -21,8 +21,9 @@ app.finalize()
 print("\n" + json.dumps(sorted(app.tasks)))
 `
 
-// Tasks are the names of the tasks that the application registers, by its own
-// Python: nothing else can tell of code that does not run. It speaks to no broker.
+// Tasks are the names of the tasks that the application registers, without
+// Celery's own, by its own Python: nothing else can tell of code that does not
+// run. It speaks to no broker.
 func Tasks(ctx context.Context, h host.Host, o Options) ([]string, error) {
 	res, err := h.Run(ctx, host.Command{Argv: []string{o.Python, "-c", listTasks, o.App}, Dir: o.Dir, Env: o.Env, Timeout: startUp})
 	if err != nil {
@@ -30,10 +31,10 @@ func Tasks(ctx context.Context, h host.Host, o Options) ([]string, error) {
 	}
 	lines := bytes.Split(bytes.TrimSpace(res.Stdout), []byte("\n"))
 	var names []string
-	if err := json.Unmarshal(lines[len(lines)-1], &names); err != nil || len(names) == 0 {
-		return nil, fmt.Errorf("listing the tasks of %s: %w", o.App, errors.Join(errors.New("it printed no list"), err))
+	if err := json.Unmarshal(lines[len(lines)-1], &names); err != nil {
+		return nil, fmt.Errorf("listing the tasks of %s: it printed no list: %w", o.App, err)
 	}
-	return names, nil
+	return slices.DeleteFunc(names, BuiltIn), nil
 }
 
 // BuiltIn reports whether a task is Celery's own, which every application has.

@@ -72,7 +72,7 @@ func (t *Target) seeCelery(ctx context.Context, control celery.Control, s Subjec
 		})
 	}
 	within(connect, func(ctx context.Context) { c.processes, c.stopWait, c.processesErr = t.workerProcesses(ctx) })
-	if s.Release != nil && s.Release.ID != s.Live.ID {
+	if s.Release != nil && s.Release.ID != s.Live.ID && (s.Release.Commit == "" || s.Release.Commit != s.Live.Commit) {
 		c.knownBy = "release " + s.Release.ID
 		within(half, func(ctx context.Context) { c.known, c.knownErr = t.tasksOf(ctx, s.Release.ID) })
 	}
