@@ -20,6 +20,7 @@ import (
 	"github.com/goldfinch-etf/etf-deploy/internal/monitoring"
 	"github.com/goldfinch-etf/etf-deploy/internal/release"
 	"github.com/goldfinch-etf/etf-deploy/internal/report"
+	"github.com/goldfinch-etf/etf-deploy/internal/step"
 	"github.com/goldfinch-etf/etf-deploy/internal/testserver"
 )
 
@@ -186,5 +187,30 @@ func TestBaselineOfTheLiveRelease(t *testing.T) {
 	target.Config.API.URL = "http://127.0.0.1:1"
 	if f := finding(t, target.lookLatency(t.Context(), s), "baseline"); f.Status != report.Warning {
 		t.Errorf("a damaged journal: %+v", f)
+	}
+}
+
+// It is measured once, before the stop, and holds up nothing.
+func TestNotesTheBaseline(t *testing.T) {
+	target, _, _ := exposing(t)
+	filed := filed(t)
+	target.Releases, target.Config.Root, target.Config.API.Health = filed.Releases, filed.Config.Root, "/metrics"
+	op := target.noted(t, "deploy", nil)
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer silent.Close()
+	target.Config.Monitoring.Prometheus = "http://" + silent.Addr().String()
+	began := time.Now()
+	must(t, target.noteBaseline(t.Context(), &step.Run{Operation: op}))
+	b, err := baselineOf(op)
+	must(t, err)
+	if l := b.Latencies["/metrics"]; l.Requests != baselineRequests || l.Failed != 0 || l.Median <= 0 || b.Blind == "" || time.Since(began) > baselineTime+time.Second {
+		t.Errorf("after %s: %+v", time.Since(began), b)
+	}
+	target.Config.API.URL = "http://127.0.0.1:1"
+	must(t, target.noteBaseline(t.Context(), &step.Run{Operation: op}))
+	again, err := baselineOf(op)
+	if diff := cmp.Diff(b, again, cmp.AllowUnexported(latency{})); diff != "" || err != nil {
+		t.Errorf("it was measured again: %v %s", err, diff)
 	}
 }
