@@ -111,6 +111,11 @@ func (t *Target) lookAlerts(ctx context.Context, s Subject) []report.Finding {
 	if err != nil {
 		return []report.Finding{withNumbers(unseen(looked, err, "see pre:connections, and monitoring in "+t.Config.File), "alerts", nil)}
 	}
+	// Where the journal cannot be read, verify:performance says so; that an
+	// alert is older than the cut-over it says itself.
+	if then, err := t.baseline(ctx, s); err == nil {
+		s.before = then
+	}
 	var calling, others, before []string
 	for _, a := range now {
 		text := a.String() + " is " + a.State
