@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/goldfinch-etf/etf-deploy/internal/config"
 	"github.com/goldfinch-etf/etf-deploy/internal/postgres"
 	"github.com/goldfinch-etf/etf-deploy/internal/report"
 	"github.com/goldfinch-etf/etf-deploy/internal/testserver"
@@ -163,7 +164,7 @@ func TestLatencies(t *testing.T) {
 	}))
 	defer api.Close()
 	target := filed(t)
-	target.Config.API.URL, target.Config.API.Health, target.Config.API.Endpoints = api.URL, "/a", []string{"/b", "/a"}
+	target.Config.API.URL, target.Config.API.Health, target.Config.API.Endpoints = api.URL, "/a", []config.Endpoint{{Path: "/b"}, {Path: "/a"}}
 	target.Config.Timeouts.Connect, target.Config.Thresholds.Latency = time.Second, time.Second
 	got := target.latencies(t.Context())
 	a, b := got["/a"], got["/b"]
