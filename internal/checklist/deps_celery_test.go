@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	amqp "github.com/rabbitmq/amqp091-go"
+
 	"github.com/goldfinch-etf/etf-deploy/internal/celery"
 	"github.com/goldfinch-etf/etf-deploy/internal/host"
 	"github.com/goldfinch-etf/etf-deploy/internal/release"
@@ -89,7 +91,7 @@ func worker(python, node string, more ...string) []string {
 }
 
 // stray starts a worker that supervisor knows nothing of.
-func (r *workersRig) stray(t *testing.T, node string, more ...string) (stop func()) {
+func (r *workersRig) stray(t *testing.T, node string, more ...string) (kill func()) {
 	t.Helper()
 	argv := worker(r.python, node, more...)
 	cmd := exec.Command(argv[0], argv[1:]...)
@@ -174,6 +176,7 @@ func TestDepsCelery(t *testing.T) {
 	t.Run("tasks that the code to come does not know", rig.unknownTasks)
 	t.Run("long task", rig.longTask)
 	t.Run("strays", rig.strayWorkers)
+	t.Run("a consumer that says nothing", rig.silentConsumer)
 	t.Run("not supervisor's", rig.nameTaken)
 	t.Run("stopped", rig.stopped)
 	t.Run("frozen", rig.frozen)
@@ -265,6 +268,17 @@ func (r *workersRig) strayWorkers(t *testing.T) {
 	stop = r.stray(t, "guest@laptop", "-Q", "other")
 	wants(t, r.findings(t, liveID)["strays"], report.Warning, "guest@laptop", "not taking tasks")
 	stop()
+}
+
+func (r *workersRig) silentConsumer(t *testing.T) {
+	conn, err := amqp.Dial(r.Config.BrokerURL)
+	must(t, err)
+	defer conn.Close()
+	ch, err := conn.Channel()
+	must(t, err)
+	_, err = ch.Consume("celery", "", false, false, false, false, nil)
+	must(t, err)
+	wants(t, r.findings(t, liveID)["strays"], report.Fault, "queue celery has 1 consumers more than workers answered")
 }
 
 func (r *workersRig) nameTaken(t *testing.T) {
@@ -368,4 +382,43 @@ func TestSupervisedIsFoundAmongTheAncestors(t *testing.T) {
 			t.Errorf("%d: %d", pid, got)
 		}
 	}
+}
+
+// What becomes of a task that the code to come does not register depends on
+// where it is, and on whether the live code knows it.
+func TestTasksToCome(t *testing.T) {
+	target := filed(t)
+	target.serversAt("127.0.0.1:1", "/nowhere.sock")
+	target.Config.Celery.Nodes, target.Config.Celery.Queue = []string{"w@etf"}, "celery"
+	task := []celery.Task{{Name: "app.gone"}}
+	live := []string{"app.gone", "app.kept"}
+	many := celery.Waiting{Looked: 1000, More: true, Tasks: map[string]int{"app.kept": 999, "celery.backend_cleanup": 1}}
+	for name, c := range map[string]struct {
+		worker  celery.Worker
+		waiting celery.Waiting
+		err     error
+		status  report.Status
+		says    string
+	}{
+		"none":             {celery.Worker{Registered: live}, celery.Waiting{}, nil, report.OK, "new registers 1 tasks"},
+		"part of many":     {celery.Worker{Registered: live}, many, nil, report.OK, "the next 1 000 of 5 000 waiting tasks were looked at"},
+		"active":           {celery.Worker{Registered: live, Active: task}, celery.Waiting{}, nil, report.Warning, "app.gone (1 active)"},
+		"reserved":         {celery.Worker{Registered: live, Reserved: task}, celery.Waiting{}, nil, report.Fault, "app.gone (1 reserved)"},
+		"scheduled":        {celery.Worker{Registered: live, Scheduled: task}, celery.Waiting{}, nil, report.Fault, "app.gone (1 scheduled)"},
+		"unacknowledged":   {celery.Worker{Registered: live}, celery.Waiting{Unacked: map[string]int{"app.gone": 2}}, nil, report.Fault, "app.gone (2 unacknowledged)"},
+		"unknown to both":  {celery.Worker{Registered: live}, celery.Waiting{Tasks: map[string]int{"app.other": 1}}, nil, report.Warning, "app.other (1 waiting)"},
+		"live says none":   {celery.Worker{}, celery.Waiting{Tasks: map[string]int{"app.other": 1}}, nil, report.Fault, "app.other (1 waiting)"},
+		"no tasks":         {celery.Worker{Registered: live}, celery.Waiting{Looked: 3, Strange: 3}, nil, report.Warning, "3 messages of the queue are no tasks"},
+		"not looked into":  {celery.Worker{Registered: live}, celery.Waiting{}, fmt.Errorf("%w: quorum", celery.ErrNoPeek), report.Warning, "what waits was not looked at"},
+		"could not look":   {celery.Worker{Registered: live}, celery.Waiting{}, celery.ErrUnreachable, report.Unknown, "not reachable"},
+		"reserved, silent": {celery.Worker{Reserved: task}, celery.Waiting{}, nil, report.Fault, "app.gone (1 reserved)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sight := &celerySight{t: target, survey: celery.Survey{Workers: map[string]celery.Worker{"w@etf": c.worker}}, waiting: c.waiting, waitingErr: c.err,
+				queue: celery.Queue{Messages: 5000}, known: map[string]bool{"app.kept": true}, knownBy: "new"}
+			wants(t, sight.tasks(), c.status, c.says)
+		})
+	}
+	sight := &celerySight{t: target, survey: celery.Survey{ByCommand: true}, surveyErr: &celery.MissingError{Question: "stats", Missing: []string{"w@etf"}}}
+	wants(t, sight.findings()[0], report.Fault, "does not answer", "celery command")
 }
