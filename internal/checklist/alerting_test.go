@@ -63,7 +63,7 @@ func TestRulesAndRoutesAsGenerated(t *testing.T) {
 	manager, err := testserver.StartAlertmanagerWith(t.TempDir(), generatedRoutes)
 	must(t, err)
 	defer manager.Stop()
-	server, err := testserver.StartPrometheus(t.TempDir(), generatedRules+"  - {name: of another team, rules: []}\n",
+	server, err := testserver.StartPrometheus(t.TempDir(), generatedRules+"  - {name: of another team, rules: [{alert: Theirs, expr: vector(0) > 0}]}\n",
 		fmt.Sprintf("alerting: {alertmanagers: [{static_configs: [{targets: [%q]}]}]}", strings.TrimPrefix(manager.URL, "http://")))
 	must(t, err)
 	defer server.Stop()
@@ -222,6 +222,13 @@ func TestAlertsSinceTheCutOver(t *testing.T) {
 		got := target.lookAlerts(t.Context(), Subject{Live: &release.Release{}, Since: c.since, before: c.before})[0]
 		if counts := [3]int64{got.Counts["violations"], got.Counts["new"], got.Counts["before"]}; got.Status != c.want || counts != c.counts || strings.Contains(fmt.Sprint(got), "Silenced") {
 			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	// What fires by rules that are not the service's undoes no deployment.
+	for rules, want := range map[string]report.Status{generatedRules: report.Warning, firingRules: report.Fault} {
+		target.Config.Monitoring.Rules = generated(t, rules)
+		if f := target.lookAlerts(t.Context(), Subject{Live: &release.Release{}})[0]; f.Status != want || f.Counts["new"] != 3 {
+			t.Errorf("by rules of others: %+v", f)
 		}
 	}
 	// Without a release that is live, nobody can be blamed.

@@ -44,7 +44,7 @@ func TestCatalogOfTheService(t *testing.T) {
 	var want []string
 	for _, m := range Catalog() {
 		want = append(want, m.Name)
-		if !model.LabelName(m.Name).IsValidLegacy() {
+		if !model.LegacyValidation.IsValidMetricName(m.Name) {
 			t.Errorf("%s is no name", m.Name)
 		}
 	}

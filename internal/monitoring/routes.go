@@ -146,7 +146,7 @@ func scalar(v any) string {
 		return time.Duration(d).String()
 	}
 	for _, operator := range []string{"=~", "!~", "!=", "="} {
-		if name, value, ok := strings.Cut(s, operator); ok && model.LabelName(strings.TrimSpace(name)).IsValidLegacy() {
+		if name, value, ok := strings.Cut(s, operator); ok && model.LegacyValidation.IsValidLabelName(strings.TrimSpace(name)) {
 			return strings.TrimSpace(name) + operator + strings.Trim(strings.TrimSpace(value), `"`)
 		}
 	}
