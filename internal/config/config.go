@@ -43,6 +43,7 @@ type Config struct {
 	Env            Env        `yaml:"env"`
 	Metrics        Metrics    `yaml:"metrics"`
 	Thresholds     Thresholds `yaml:"thresholds"`
+	Data           Data       `yaml:"data"`
 	Timeouts       Timeouts   `yaml:"timeouts"`
 	Monitoring     Monitoring `yaml:"monitoring"`
 	Contacts       Contacts   `yaml:"contacts"`
@@ -121,17 +122,36 @@ type Metrics struct {
 
 // Thresholds are the limits that findings are judged against.
 type Thresholds struct {
-	Tolerate    map[string]int `yaml:"tolerate"`     // data rule → rows that may break it
-	StuckAfter  time.Duration  `yaml:"stuck_after"`  // an update in processing for longer
-	RatesGap    int            `yaml:"rates_gap"`    // days that a price may be newer than its rate
-	LogErrors   int            `yaml:"log_errors"`   // lines of ERROR and above since the cut-over
-	Latency     time.Duration  `yaml:"latency"`      // of one API answer
-	DiskReserve Bytes          `yaml:"disk_reserve"` // must stay free after backup and release
-	BackupAge   time.Duration  `yaml:"backup_age"`   // of the newest proven backup
-	LongestTask time.Duration  `yaml:"longest_task"` // supervisor must not kill before this
+	Tolerate     map[string]int `yaml:"tolerate"`      // data rule → rows that may break it
+	StuckAfter   time.Duration  `yaml:"stuck_after"`   // an update in processing for longer
+	ErrorsAfter  time.Duration  `yaml:"errors_after"`  // an error of an update that is unresolved for longer
+	MissingAfter time.Duration  `yaml:"missing_after"` // a date that an update noted as missing, not filled for longer
+	Gap          int            `yaml:"gap"`           // working days in a row without a price of an ETF
+	RatesGap     int            `yaml:"rates_gap"`     // days that a price may be newer than its rate
+	LogErrors    int            `yaml:"log_errors"`    // lines of ERROR and above since the cut-over
+	Latency      time.Duration  `yaml:"latency"`       // of one API answer
+	DiskReserve  Bytes          `yaml:"disk_reserve"`  // must stay free after backup and release
+	BackupAge    time.Duration  `yaml:"backup_age"`    // of the newest proven backup
+	LongestTask  time.Duration  `yaml:"longest_task"`  // supervisor must not kill before this
 
 	PriceJump       float64 `yaml:"price_jump"`       // fraction; a new price that moved further without a split is wrong
 	PriceCorrection float64 `yaml:"price_correction"` // fraction; a past day's price that changed further is wrong
+}
+
+// Data is what a team adds to the data rules and takes from them.
+type Data struct {
+	Off    []string   `yaml:"off"`    // rules that do not look
+	Closed []string   `yaml:"closed"` // days on which nothing trades: 2026-12-24, or 12-24 of every year
+	Rules  []DataRule `yaml:"rules"`
+}
+
+// A DataRule is a rule of the team's own. SQL is one SELECT, whose rows break
+// the rule; the first column names them.
+type DataRule struct {
+	Name     string `yaml:"name"`
+	Title    string `yaml:"title"`    // what holds when nothing is broken
+	Severity string `yaml:"severity"` // fault or warning
+	SQL      string `yaml:"sql"`
 }
 
 // Timeouts bound what only looks.
@@ -228,7 +248,7 @@ func defaults() Config {
 		API: API{Health: "/api/v1/etf/health", Metrics: "/metrics",
 			ReleaseField: "release", ReleaseHeader: "X-ETF-Release"},
 		Env: Env{File: "shared/.env"},
-		Thresholds: Thresholds{StuckAfter: time.Hour, RatesGap: 7, Latency: time.Second, DiskReserve: 2e9,
+		Thresholds: Thresholds{StuckAfter: time.Hour, ErrorsAfter: 7 * 24 * time.Hour, MissingAfter: 3 * 24 * time.Hour, Gap: 10, RatesGap: 7, Latency: time.Second, DiskReserve: 2e9,
 			BackupAge: 26 * time.Hour, LongestTask: 2 * time.Minute, PriceJump: 0.25, PriceCorrection: 0.02},
 		Timeouts:  Timeouts{Connect: 5 * time.Second, Check: time.Minute, Verify: 2 * time.Minute},
 		Window:    Window{Maximum: 2 * time.Hour, CutOver: 15 * time.Minute, Enforce: true},
