@@ -80,7 +80,7 @@ type Control interface {
 	// Conf returns what each worker was configured with.
 	Conf(ctx context.Context, nodes []string) (map[string]Conf, error)
 	// Survey asks everybody everything.
-	Survey(ctx context.Context, expected []string, limit time.Duration) (Survey, error)
+	Survey(ctx context.Context, expected []string, grace, limit time.Duration) (Survey, error)
 	// CancelConsumer has workers take no more tasks from a queue, and returns
 	// when they do not; it is fine when they did not anyway.
 	CancelConsumer(ctx context.Context, queue string, nodes []string) error

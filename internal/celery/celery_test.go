@@ -319,7 +319,7 @@ func TestTheCommandAsksWhoDoesNotListen(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
 	defer cancel()
-	survey, err := c.Survey(ctx, nodes[:1], 5*time.Second)
+	survey, err := c.Survey(ctx, nodes[:1], 250*time.Millisecond, 5*time.Second)
 	w := survey.Workers[nodes[0]]
 	if err != nil || !survey.ByCommand || w.PID == 0 || w.Versions.Celery == "" || len(w.Registered) == 0 || len(w.Silent) > 0 {
 		t.Errorf("Survey = %+v, %v", survey, err)

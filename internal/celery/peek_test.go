@@ -176,7 +176,7 @@ func TestQuestionsLeaveNothingInRedis(t *testing.T) {
 	}
 	raw := goredis.NewClient(opts)
 	defer raw.Close()
-	if _, err := c.Survey(t.Context(), nodes[:1], 5*time.Second); err != nil {
+	if _, err := c.Survey(t.Context(), nodes[:1], 250*time.Millisecond, 5*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	if left := raw.Keys(t.Context(), "*reply.celery.pidbox*").Val(); len(left) > 1 || len(left) == 1 && left[0] != "_kombu.binding.reply.celery.pidbox" {

@@ -10,10 +10,6 @@ import (
 	"time"
 )
 
-// grace is how long others may still answer after the last answer, once all
-// that have to have given theirs: workers answer in milliseconds.
-const grace = 250 * time.Millisecond
-
 // lateness is how long after our deadline a question still counts for a
 // worker: clocks differ, but nobody shall act on it minutes later.
 const lateness = 10 * time.Second
@@ -23,7 +19,8 @@ type query struct {
 	method string
 	args   map[string]string
 	nodes  []string      // who has to answer; nil: nobody in particular
-	all    bool          // everybody is asked, and given a moment after those that have to
+	all    bool          // everybody is asked
+	grace  time.Duration // with all: how long others may still answer after the last answer, once those that have to have given theirs
 	limit  time.Duration // besides the context's; 0: none
 }
 
@@ -102,7 +99,7 @@ func (t *tally) collect(ctx context.Context, next func(context.Context) error) (
 	for !t.complete() {
 		waiting, cancel := ctx, context.CancelFunc(func() {})
 		if t.all && t.settled() {
-			waiting, cancel = context.WithTimeout(ctx, grace)
+			waiting, cancel = context.WithTimeout(ctx, t.grace)
 		}
 		err := next(waiting)
 		over := waiting.Err() != nil

@@ -98,6 +98,7 @@ func (c *overRedis) ask(ctx context.Context, q query) (map[string]json.RawMessag
 	case listeners == 0:
 		return nil, nil
 	}
+	c.commanded.Store(false)
 	t := &tally{query: q, listeners: listeners}
 	got, err := t.collect(asking, func(ctx context.Context) error { return c.nextAnswer(ctx, t, id, ticket) })
 	if err != nil && !errors.Is(err, context.Canceled) {

@@ -45,12 +45,12 @@ type Consumed struct {
 }
 
 // Survey puts all questions to everybody at once. It ends when all expected
-// have answered and nobody else has for a quarter of a second – on Redis as
-// soon as all have answered that listen – and at the latest after limit, or
-// with its context where the command has to ask. Expected workers that did not
+// have answered and nobody else has for the time of grace – workers answer in
+// milliseconds; on Redis it ends as soon as all have answered that listen – and
+// at the latest after limit, or with its context where the command has to ask. Expected workers that did not
 // answer are named in a *MissingError beside the answers of the others.
-func (q questions) Survey(ctx context.Context, expected []string, limit time.Duration) (Survey, error) {
-	about := func(method string) query { return query{method: method, nodes: expected, all: true, limit: limit} }
+func (q questions) Survey(ctx context.Context, expected []string, grace, limit time.Duration) (Survey, error) {
+	about := func(method string) query { return query{method: method, nodes: expected, all: true, grace: grace, limit: limit} }
 	var (
 		wg                          sync.WaitGroup
 		stats                       map[string]Stats

@@ -17,7 +17,7 @@ import (
 // for longer than a moment once all that were expected have answered.
 func TestSurveySeesStrays(t *testing.T) {
 	brokers(t, func(t *testing.T, c celery.Control, url string, nodes []string) {
-		alone, err := c.Survey(t.Context(), nodes, 10*time.Second)
+		alone, err := c.Survey(t.Context(), nodes, 250*time.Millisecond, 10*time.Second)
 		if err != nil || !slices.Equal(alone.Nodes(), nodes) || alone.ByCommand {
 			t.Fatalf("Survey = %+v, %v", alone, err)
 		}
@@ -28,7 +28,7 @@ func TestSurveySeesStrays(t *testing.T) {
 		defer stop()
 		ready(t, c, []string{"old@laptop"})
 		began := time.Now()
-		survey, err := c.Survey(t.Context(), nodes, 10*time.Second)
+		survey, err := c.Survey(t.Context(), nodes, 250*time.Millisecond, 10*time.Second)
 		took := time.Since(began)
 		if err != nil || len(survey.Workers) != len(nodes)+1 || took > 2*time.Second {
 			t.Errorf("Survey = %v, %v after %v", survey.Nodes(), err, took)
@@ -56,7 +56,7 @@ func TestSurveyOfFrozenWorkers(t *testing.T) {
 		syscall.Kill(pid, syscall.SIGSTOP)
 		defer syscall.Kill(pid, syscall.SIGCONT)
 		began := time.Now()
-		survey, err := c.Survey(t.Context(), nodes, 2*time.Second)
+		survey, err := c.Survey(t.Context(), nodes, 250*time.Millisecond, 2*time.Second)
 		var missing *celery.MissingError
 		if !errors.As(err, &missing) || !slices.Equal(missing.Missing, nodes[:frozen]) || !slices.Equal(survey.Nodes(), nodes[frozen:]) {
 			t.Errorf("%d frozen: %+v, %v", frozen, survey.Nodes(), err)

@@ -33,6 +33,14 @@ var checkCelery = Check{
 	},
 }
 
+// How long strays may still answer when all workers have: they all do within
+// milliseconds. Only where the broker knows of more consumers than have answered
+// is it worth a longer wait, for one on a busy machine.
+const (
+	strayGrace = 50 * time.Millisecond
+	busyGrace  = time.Second
+)
+
 // mostPeeked is how many of the waiting tasks are looked at.
 const mostPeeked = 1000
 
@@ -84,8 +92,12 @@ func (t *Target) seeCelery(ctx context.Context, control celery.Control, s Subjec
 			defer cancel()
 			c.queue, c.queueErr = control.QueueDepth(ctx, t.Config.Celery.Queue)
 		}()
-		c.survey, c.surveyErr = control.Survey(ctx, t.Config.Celery.Nodes, connect)
+		ask := func(grace time.Duration) { c.survey, c.surveyErr = control.Survey(ctx, t.Config.Celery.Nodes, grace, connect) }
+		ask(strayGrace)
 		<-depth
+		if c.silentConsumers() > 0 {
+			ask(busyGrace)
+		}
 		if c.queueErr == nil && (c.queue.Messages > 0 || c.queue.Unacked > 0) {
 			ctx, cancel := context.WithTimeout(ctx, connect)
 			defer cancel()

@@ -44,6 +44,7 @@ type Config struct {
 	Metrics        Metrics    `yaml:"metrics"`
 	Logs           Logs       `yaml:"logs"`
 	Thresholds     Thresholds `yaml:"thresholds"`
+	Data           Data       `yaml:"data"`
 	Timeouts       Timeouts   `yaml:"timeouts"`
 	Monitoring     Monitoring `yaml:"monitoring"`
 	Contacts       Contacts   `yaml:"contacts"`
@@ -145,20 +146,39 @@ type Logs struct {
 
 // Thresholds are the limits that findings are judged against.
 type Thresholds struct {
-	Tolerate    map[string]int `yaml:"tolerate"`     // data rule → rows that may break it
-	StuckAfter  time.Duration  `yaml:"stuck_after"`  // an update in processing for longer
-	RatesGap    int            `yaml:"rates_gap"`    // days that a price may be newer than its rate
-	LogErrors   int            `yaml:"log_errors"`   // lines of ERROR and above since the cut-over
-	Latency     time.Duration  `yaml:"latency"`      // of one API answer
-	Slower      float64        `yaml:"slower"`       // the API's answers may take so many times as long as before
-	DiskReserve Bytes          `yaml:"disk_reserve"` // must stay free after backup and release
-	LargeTable  Bytes          `yaml:"large_table"`  // a migration that locks one this large is worth a warning
-	BackupAge   time.Duration  `yaml:"backup_age"`   // of the newest proven backup
-	LongestTask time.Duration  `yaml:"longest_task"` // supervisor must not kill before this
-	TaskDelay   time.Duration  `yaml:"task_delay"`   // of a periodic task after it was due
+	Tolerate     map[string]int `yaml:"tolerate"`      // data rule → rows that may break it
+	StuckAfter   time.Duration  `yaml:"stuck_after"`   // an update in processing for longer
+	ErrorsAfter  time.Duration  `yaml:"errors_after"`  // an error of an update that is unresolved for longer
+	MissingAfter time.Duration  `yaml:"missing_after"` // a date that an update noted as missing, not filled for longer
+	Gap          int            `yaml:"gap"`           // working days in a row without a price of an ETF
+	RatesGap     int            `yaml:"rates_gap"`     // days that a price may be newer than its rate
+	LogErrors    int            `yaml:"log_errors"`    // lines of ERROR and above since the cut-over
+	Latency      time.Duration  `yaml:"latency"`       // of one API answer
+	Slower       float64        `yaml:"slower"`        // the API's answers may take so many times as long as before
+	DiskReserve  Bytes          `yaml:"disk_reserve"`  // must stay free after backup and release
+	LargeTable   Bytes          `yaml:"large_table"`   // a migration that locks one this large is worth a warning
+	BackupAge    time.Duration  `yaml:"backup_age"`    // of the newest proven backup
+	LongestTask  time.Duration  `yaml:"longest_task"`  // supervisor must not kill before this
+	TaskDelay    time.Duration  `yaml:"task_delay"`    // of a periodic task after it was due
 
 	PriceJump       float64 `yaml:"price_jump"`       // fraction; a new price that moved further without a split is wrong
 	PriceCorrection float64 `yaml:"price_correction"` // fraction; a past day's price that changed further is wrong
+}
+
+// Data is what a team adds to the data rules and takes from them.
+type Data struct {
+	Off    []string   `yaml:"off"`    // rules that do not look
+	Closed []string   `yaml:"closed"` // days on which nothing trades: 2026-12-24, or 12-24 of every year
+	Rules  []DataRule `yaml:"rules"`
+}
+
+// A DataRule is a rule of the team's own. SQL is one SELECT, whose rows break
+// the rule; the first column names them.
+type DataRule struct {
+	Name     string `yaml:"name"`
+	Title    string `yaml:"title"`    // what holds when nothing is broken
+	Severity string `yaml:"severity"` // fault or warning
+	SQL      string `yaml:"sql"`
 }
 
 // Timeouts bound what only looks.
@@ -259,8 +279,9 @@ func defaults() Config {
 			ReleaseField: "release", ReleaseHeader: "X-ETF-Release"},
 		Env:  Env{File: "shared/.env"},
 		Logs: Logs{Files: []string{"shared/logs/*.log*"}},
-		Thresholds: Thresholds{StuckAfter: time.Hour, RatesGap: 7, Latency: time.Second, Slower: 2, DiskReserve: 2e9, LargeTable: 100e6,
-			BackupAge: 26 * time.Hour, LongestTask: 2 * time.Minute, TaskDelay: 5 * time.Minute, PriceJump: 0.25, PriceCorrection: 0.02},
+		Thresholds: Thresholds{StuckAfter: time.Hour, ErrorsAfter: 7 * 24 * time.Hour, MissingAfter: 3 * 24 * time.Hour, Gap: 10,
+			RatesGap: 7, Latency: time.Second, Slower: 2, DiskReserve: 2e9, LargeTable: 100e6, BackupAge: 26 * time.Hour,
+			LongestTask: 2 * time.Minute, TaskDelay: 5 * time.Minute, PriceJump: 0.25, PriceCorrection: 0.02},
 		Timeouts:  Timeouts{Connect: 5 * time.Second, Check: time.Minute, Verify: 2 * time.Minute},
 		Window:    Window{Maximum: 2 * time.Hour, CutOver: 15 * time.Minute, Enforce: true},
 		Operation: Operation{Expiry: time.Minute, Parked: 2 * time.Hour, Interrupted: InterruptedStop},

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -151,7 +152,8 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Thresholds.PriceJump != 0.25 || c.Thresholds.PriceCorrection != 0.02 || c.Thresholds.RatesGap != 7 || c.Thresholds.Slower != 2 {
+	if c.Thresholds.PriceJump != 0.25 || c.Thresholds.PriceCorrection != 0.02 || c.Thresholds.RatesGap != 7 || c.Thresholds.Slower != 2 ||
+		c.Thresholds.Gap != 10 || c.Thresholds.ErrorsAfter != 168*time.Hour || c.Thresholds.MissingAfter != 72*time.Hour {
 		t.Errorf("thresholds = %+v", c.Thresholds)
 	}
 	if !slices.Equal(c.Logs.Files, []string{"/srv/etf/shared/logs/*.log*"}) {

@@ -25,6 +25,7 @@ func (v *validator) config(c *Config) {
 	v.env(&c.Env, c.Root)
 	v.logs(c)
 	v.thresholds(c)
+	v.data(c.Data)
 	v.contacts(c.Contacts)
 	v.window(c.Window)
 	v.operation(c.Operation)
@@ -210,6 +211,9 @@ func (v *validator) thresholds(c *Config) {
 		v.between("thresholds.tolerate."+rule, t.Tolerate[rule], 0, 1<<31)
 	}
 	v.positive("thresholds.stuck_after", t.StuckAfter)
+	v.positive("thresholds.errors_after", t.ErrorsAfter)
+	v.positive("thresholds.missing_after", t.MissingAfter)
+	v.between("thresholds.gap", t.Gap, 1, 1000)
 	v.between("thresholds.rates_gap", t.RatesGap, 1, 365)
 	v.between("thresholds.log_errors", t.LogErrors, 0, 1<<31)
 	v.positive("thresholds.latency", t.Latency)

@@ -6,13 +6,9 @@ package etfdata
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"golang.org/x/sync/errgroup"
 )
 
 // A Querier is a connection, or a transaction, that rules are run on.
@@ -22,7 +18,7 @@ type Querier interface {
 
 // Connect gives a connection for the time until release is called. It may be
 // called from several goroutines.
-type Connect func(ctx context.Context) (q Querier, release func(), err error)
+type Connect func(ctx context.Context) (conn *pgx.Conn, release func(), err error)
 
 // Severity is how bad a broken rule is.
 type Severity string
@@ -36,94 +32,94 @@ const (
 // maxSamples is the number of keys that a result shows.
 const maxSamples = 5
 
-// Options are what the rules are judged by.
-type Options struct {
-	Now        time.Time      // what counts as now; zero: the clock
-	StuckAfter time.Duration  // an update in processing for longer is stuck; zero: an hour
-	Tolerate   map[string]int // rule → rows that may break it
-	Jobs       int            // connections at a time; zero: two
-}
-
 // A Result is what one rule found.
 type Result struct {
-	Rule       string        `json:"rule"`
-	Title      string        `json:"title"` // what holds when nothing is broken
-	Severity   Severity      `json:"severity"`
-	Looks      string        `json:"looks"` // what was looked at
-	Looked     int64         `json:"looked"`
-	Violations int64         `json:"violations"`
-	Tolerated  int64         `json:"tolerated"`
-	Samples    []string      `json:"samples,omitempty"` // keys of the first rows
-	SQL        string        `json:"sql"`               // shows all rows that break the rule
-	Took       time.Duration `json:"took_ns"`           // of the pass that it was part of
-	Err        error         `json:"-"`                 // it could not look
+	Rule       string
+	Title      string // what holds when nothing is broken
+	Severity   Severity
+	Looks      string // what was looked at
+	Looked     int64  // rows of it; of an own rule that is not known
+	Violations int64
+	Tolerated  int64
+	Samples    []string      // keys of the first rows
+	SQL        string        // shows all rows that break the rule
+	Took       time.Duration // of the pass that it was part of
+	Own        bool          // it is of the configuration
+	Off        bool          // switched off: it did not look
+	Absent     string        // why the rule does not apply: the schema has not got what it judges
+	Err        error         // it could not look
 }
 
 // Broken reports whether more rows break the rule than are tolerated.
 func (r Result) Broken() bool { return r.Violations > r.Tolerated }
 
-// Run looks at every rule, those of one view in a single pass, and passes side
-// by side. A rule that could not look has Err set; the error of Run means that
-// nothing could be looked at. Results are in the order of Rules.
+// Run looks by every rule: those of one view in a single pass, passes side by
+// side, each of them on one snapshot. A rule that could not look has Err set;
+// the error of Run means that nothing could be looked at, ErrOptions that o is
+// to blame. Results are in the order of Rules, then those of o.Own.
 func Run(ctx context.Context, connect Connect, o Options) ([]Result, error) {
-	if o.Now.IsZero() {
-		o.Now = time.Now()
-	}
-	if o.StuckAfter == 0 {
-		o.StuckAfter = time.Hour
-	}
-	if o.Jobs <= 0 {
-		o.Jobs = 2
-	}
-	o.Now = o.Now.UTC()
-	rules := Rules()
-	if err := known(rules, o.Tolerate); err != nil {
+	if err := o.check(); err != nil {
 		return nil, err
 	}
-	s, err := inspect(ctx, connect)
+	o = o.withDefaults()
+	first := &link{connect: connect}
+	defer first.close()
+	var s *schema
+	err := first.look(ctx, func(conn *pgx.Conn) (err error) {
+		s, err = inspect(ctx, conn)
+		return err
+	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("looking at the data: %w", err)
 	}
-	results := make([]Result, len(rules))
-	var views []string
-	passes := map[string]*pass{}
-	for i, rule := range rules {
-		r := &results[i]
-		*r = Result{Rule: rule.Name, Title: rule.Title, Severity: rule.Severity, Tolerated: int64(o.Tolerate[rule.Name])}
-		if r.Err = s.lacks(rule.Needs); r.Err != nil {
-			continue
+	rules := Rules()
+	results := make([]Result, len(rules)+len(o.Own))
+	var jobs []job
+	for i, own := range o.Own {
+		r := &results[len(rules)+i]
+		if *r = own.result(i, o); !r.Off {
+			jobs = append(jobs, &ownJob{result: r, own: own, at: i})
 		}
-		v := rule.view(s)
-		r.Looks, r.SQL = v.looks, v.list(rule.where(s, o))
-		if passes[v.from] == nil {
-			passes[v.from], views = &pass{view: v}, append(views, v.from)
-		}
-		p := passes[v.from]
-		p.results, p.wheres = append(p.results, r), append(p.wheres, rule.where(s, o))
 	}
-	var g errgroup.Group
-	g.SetLimit(o.Jobs)
-	for _, from := range views {
-		g.Go(func() error { passes[from].run(ctx, connect); return nil })
-	}
-	g.Wait()
+	work(ctx, first, append(plan(s, o, rules, results), jobs...), o.Jobs)
 	return results, nil
 }
 
-// known fails for names that are no rule: a tolerance that is never used would
-// go unnoticed.
-func known(rules []Rule, tolerate map[string]int) error {
-	for _, name := range slices.Sorted(maps.Keys(tolerate)) {
-		if !slices.ContainsFunc(rules, func(r Rule) bool { return r.Name == name }) {
-			return fmt.Errorf("thresholds.tolerate: there is no data rule %q; they are %s", name, strings.Join(names(rules), ", "))
+// plan begins the results of rules and says what is to be done to fill them.
+// What takes longest comes first.
+func plan(s *schema, o Options, rules []Rule, results []Result) (jobs []job) {
+	passes := map[string]*pass{}
+	var sifted *sifting
+	for i, rule := range rules {
+		r := &results[i]
+		*r = Result{Rule: rule.Name, Title: rule.Title, Severity: rule.Severity, Tolerated: int64(o.Tolerate[rule.Name]), Off: o.off(rule.Name)}
+		if r.Off {
+			continue
 		}
+		if err := rule.applies(s); err != nil {
+			if s.older(append(rule.Needs, rule.Any...)) {
+				r.Absent = err.Error()
+			} else {
+				r.Err = err
+			}
+			continue
+		}
+		v := rule.view(s, o)
+		r.Looks, r.SQL = v.looks, v.list(rule.where(s, o))
+		if rule.suspects != nil {
+			if sifted == nil {
+				sifted = &sifting{schema: s, options: o}
+				jobs = append(jobs, sifted)
+			}
+			sifted.rules, sifted.results = append(sifted.rules, rule), append(sifted.results, r)
+			continue
+		}
+		p := passes[v.from]
+		if p == nil {
+			p = &pass{schema: s, options: o, view: v}
+			passes[v.from], jobs = p, append(jobs, p)
+		}
+		p.rules, p.results = append(p.rules, rule), append(p.results, r)
 	}
-	return nil
-}
-
-func names(rules []Rule) (list []string) {
-	for _, r := range rules {
-		list = append(list, r.Name)
-	}
-	return list
+	return jobs
 }

@@ -141,7 +141,7 @@ func (j *judge) begin(ctx context.Context) error {
 // inspect reads which columns there are to judge by: of tables with rows to
 // judge those that the rows have.
 func (j *judge) inspect(ctx context.Context) error {
-	all, err := inspect(ctx, func(context.Context) (Querier, func(), error) { return j.tx, func() {}, nil })
+	all, err := inspect(ctx, j.tx)
 	if err != nil {
 		return err
 	}

@@ -147,13 +147,13 @@ func (j *judge) judgeByRules(ctx context.Context) error {
 	var cases []string
 	o := Options{Now: j.o.Now, StuckAfter: j.o.StuckAfter}
 	for _, rule := range Rules() {
-		if rule.view(j.s).from == prices(j.s).from && j.s.lacks(rule.Needs) == nil {
+		if rule.Severity == Fault && rule.view(j.s, o).from == prices(j.s, o).from && rule.applies(j.s) == nil {
 			cases = append(cases, fmt.Sprintf("CASE WHEN %s THEN %s END", rule.where(j.s, o), literal(rule.Title)))
 		}
 	}
 	broken := func(side string) string {
 		return fmt.Sprintf("SELECT judged_n, array_remove(ARRAY[%s]::text[], NULL) AS titles FROM %s",
-			strings.Join(cases, ", "), pricesIn(j.s, "judge_"+side).from)
+			strings.Join(cases, ", "), pricesIn("judge_"+side).from)
 	}
 	return j.exec(ctx, fmt.Sprintf(`CREATE TEMP TABLE judge_broken ON COMMIT DROP AS
 		SELECT n, array_agg(title) AS titles FROM (

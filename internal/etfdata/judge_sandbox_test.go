@@ -84,7 +84,7 @@ func repair(t *testing.T, s *service) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	results, err := Run(t.Context(), func(context.Context) (Querier, func(), error) { return s.Conn, func() {}, nil }, Options{Jobs: 1, Now: day("2030-01-01")})
+	results, err := Run(t.Context(), func(context.Context) (*pgx.Conn, func(), error) { return s.Conn, func() {}, nil }, Options{Jobs: 1, Now: day("2030-01-01")})
 	if err != nil {
 		t.Fatal(err)
 	}

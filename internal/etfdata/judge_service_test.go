@@ -21,10 +21,14 @@ func crc(text string) uint32 { return crc32.ChecksumIEEE([]byte(text)) }
 
 func days(t time.Time) int { return int(t.Unix() / 86400) }
 
-// trading are the working days from one to another; holidays do not matter here.
+// trading are the days from one to another on which there are prices.
 func trading(from, to time.Time) (list []time.Time) {
 	for t := from; !t.After(to); t = t.AddDate(0, 0, 1) {
-		if t.Weekday() != time.Saturday && t.Weekday() != time.Sunday {
+		closed := t.Weekday() == time.Saturday || t.Weekday() == time.Sunday
+		for _, h := range []holiday{newYear, goodFriday, easterMonday, mayDay, christmas, boxingDay} {
+			closed = closed || t.Equal(h(t.Year()))
+		}
+		if !closed {
 			list = append(list, t)
 		}
 	}

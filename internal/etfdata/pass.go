@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -19,57 +18,48 @@ type view struct {
 	looks string // what it is, in words
 }
 
-// list is the statement that shows the rows of v for which where holds.
+// list is the statement that shows the rows of v for which where holds, in one
+// line.
 func (v view) list(where string) string {
-	return fmt.Sprintf("SELECT %s FROM %s WHERE %s ORDER BY %s", v.row, v.from, where, v.order)
+	sql := fmt.Sprintf("SELECT %s FROM %s WHERE %s ORDER BY %s", v.row, v.from, where, v.order)
+	return strings.Join(strings.Fields(sql), " ")
 }
 
 // A pass counts for all rules of a view at once.
 type pass struct {
+	schema  *schema
+	options Options
 	view    view
-	wheres  []string
+	rules   []Rule
 	results []*Result
 }
 
-func (p *pass) run(ctx context.Context, connect Connect) {
-	start := time.Now()
-	err := p.count(ctx, connect)
-	for _, r := range p.results {
-		r.Took = time.Since(start)
-		if err != nil {
-			r.Err = fmt.Errorf("looking at %s: %w", p.view.looks, err)
-		}
-	}
-}
+func (p *pass) filled() []*Result { return p.results }
 
-func (p *pass) count(ctx context.Context, connect Connect) error {
-	q, release, err := connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer release()
+func (p *pass) look(ctx context.Context, conn *pgx.Conn) error {
 	var sql strings.Builder
 	sql.WriteString("SELECT count(*)")
-	for _, where := range p.wheres {
-		fmt.Fprintf(&sql, ", count(*) FILTER (WHERE %s)", where)
-	}
-	sql.WriteString(" FROM " + p.view.from)
-	rows, err := q.Query(ctx, sql.String())
-	if err != nil {
-		return err
-	}
 	var looked int64
 	into := []any{&looked}
-	for _, r := range p.results {
-		into = append(into, &r.Violations)
+	for i, rule := range p.rules {
+		if rule.narrow(p.schema) == "" {
+			fmt.Fprintf(&sql, ", count(*) FILTER (WHERE %s)", rule.where(p.schema, p.options))
+			into = append(into, &p.results[i].Violations)
+		}
 	}
-	if _, err := pgx.ForEachRow(rows, into, func() error { return nil }); err != nil {
+	sql.WriteString(" FROM " + p.view.from)
+	if err := one(ctx, conn, into, sql.String()); err != nil {
 		return err
 	}
-	for i, r := range p.results {
+	for i, rule := range p.rules {
+		r, v, where := p.results[i], p.view, rule.where(p.schema, p.options)
 		r.Looked = looked
-		if r.Violations > 0 {
-			if r.Samples, err = p.samples(ctx, q, p.wheres[i]); err != nil {
+		if v.from = rule.narrow(p.schema); v.from != "" {
+			if err := count(ctx, conn, r, v, where); err != nil {
+				return err
+			}
+		} else if r.Violations > 0 {
+			if err := sample(ctx, conn, r, p.view, where); err != nil {
 				return err
 			}
 		}
@@ -77,11 +67,29 @@ func (p *pass) count(ctx context.Context, connect Connect) error {
 	return nil
 }
 
-func (p *pass) samples(ctx context.Context, q Querier, where string) ([]string, error) {
-	rows, err := q.Query(ctx, fmt.Sprintf("SELECT %s FROM %s WHERE %s ORDER BY %s LIMIT %d",
-		p.view.key, p.view.from, where, p.view.order, maxSamples))
-	if err != nil {
-		return nil, err
+// count fills in how many rows of v break a rule, and which.
+func count(ctx context.Context, q Querier, r *Result, v view, where string, args ...any) error {
+	if err := one(ctx, q, []any{&r.Violations}, fmt.Sprintf("SELECT count(*) FROM %s WHERE %s", v.from, where), args...); err != nil || r.Violations == 0 {
+		return err
 	}
-	return pgx.CollectRows(rows, pgx.RowTo[string])
+	return sample(ctx, q, r, v, where, args...)
+}
+
+func sample(ctx context.Context, q Querier, r *Result, v view, where string, args ...any) error {
+	rows, err := q.Query(ctx, fmt.Sprintf("SELECT %s FROM %s WHERE %s ORDER BY %s LIMIT %d", v.key, v.from, where, v.order, maxSamples), args...)
+	if err != nil {
+		return err
+	}
+	r.Samples, err = pgx.CollectRows(rows, pgx.RowTo[string])
+	return err
+}
+
+// one reads the single row of a statement.
+func one(ctx context.Context, q Querier, into []any, sql string, args ...any) error {
+	rows, err := q.Query(ctx, sql, args...)
+	if err != nil {
+		return err
+	}
+	_, err = pgx.ForEachRow(rows, into, func() error { return nil })
+	return err
 }

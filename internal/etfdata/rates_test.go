@@ -20,12 +20,7 @@ func TestRates(t *testing.T) {
 		-- rates of zero are none; rates without prices need nothing
 		INSERT INTO exchange_rates (date, currency, rate) VALUES ('2026-10-01', 'CHF', 0), ('2026-10-01', 'NOK', 11.6);
 		INSERT INTO etf_prices (etf_id, date, price, original_currency) VALUES ('CH', '2026-10-02', 1, 'CHF'), ('CH', '2026-10-05', 1, NULL), ('JP', '2026-10-05', 1, '')`)
-	q, release, err := connect(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer release()
-	c, err := Rates(t.Context(), q, 7)
+	c, err := Rates(t.Context(), connect, 7)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,29 +42,31 @@ func TestRates(t *testing.T) {
 	if c.Prices != 13 || c.Days != 12 {
 		t.Errorf("%d prices, %d days", c.Prices, c.Days)
 	}
+	q, release, err := connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
 	if n := rows(t, q, c.SQL); n != len(want) {
 		t.Errorf("the SQL shows %d rows", n)
 	}
-	if c, err = Rates(t.Context(), q, 8); err != nil || len(c.Holes) != 5 || c.Holes[3].Prices != 1 {
+	if c, err = Rates(t.Context(), connect, 8); err != nil || len(c.Holes) != 5 || c.Holes[3].Prices != 1 {
 		t.Errorf("with eight days: %v, %v", c.Holes, err)
 	}
+}
 
-	connect = prepare(t, "no_foreign_prices", "new", "")
-	q, release, err = connect(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer release()
-	if c, err = Rates(t.Context(), q, 7); err != nil || len(c.Holes) != 0 || c.Prices != 0 {
-		t.Errorf("only euro prices: %+v, %v", c, err)
-	}
-	connect = prepare(t, "no_rates", "old", "DROP TABLE exchange_rates")
-	q, release, err = connect(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer release()
-	if _, err = Rates(t.Context(), q, 7); err == nil {
-		t.Error("no error without the table of rates")
+func TestRatesWithout(t *testing.T) {
+	for name, test := range map[string]struct{ sql, absent, err string }{
+		"foreign_prices": {},
+		"prices":         {sql: "TRUNCATE etf_prices"},
+		"currencies":     {sql: "ALTER TABLE etf_prices DROP COLUMN original_currency", absent: "the schema has no etf_prices.original_currency"},
+		"rates":          {sql: "DROP TABLE exchange_rates", err: "looking at the coverage of rates: the schema has no table exchange_rates"},
+		"any_day":        {sql: "UPDATE etf_prices SET date = 'infinity', original_currency = 'USD' WHERE id = 1; INSERT INTO exchange_rates (date, currency, rate) VALUES ('-infinity', 'USD', 1)"},
+	} {
+		connect := prepare(t, "rates_without_"+name, "new", test.sql)
+		c, err := Rates(t.Context(), connect, 7)
+		if len(c.Holes) != 0 || c.Prices != 0 || c.Absent != test.absent || (err != nil) != (test.err != "") || err != nil && err.Error() != test.err {
+			t.Errorf("without %s: %+v, %v", name, c, err)
+		}
 	}
 }
