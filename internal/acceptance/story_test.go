@@ -24,6 +24,8 @@ func TestStory(t *testing.T) {
 		{"bad input is met before anything is changed", badInput},
 		{"a first deployment that fails leaves nothing running", firstFails},
 		{"the first deployment", firstDeployment},
+		{"every check of a healthy service says so", wellChecked},
+		{"every harm is found by the check that looks for it", harms},
 		{"the live commit is not deployed again", sameCommit},
 		{"a compatible release loses no request", compatibleUnderLoad},
 		{"a feature release, by its stages", featureByStages},

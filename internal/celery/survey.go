@@ -50,7 +50,9 @@ type Consumed struct {
 // at the latest after limit, or with its context where the command has to ask. Expected workers that did not
 // answer are named in a *MissingError beside the answers of the others.
 func (q questions) Survey(ctx context.Context, expected []string, grace, limit time.Duration) (Survey, error) {
-	about := func(method string) query { return query{method: method, nodes: expected, all: true, grace: grace, limit: limit} }
+	about := func(method string) query {
+		return query{method: method, nodes: expected, all: true, grace: grace, limit: limit}
+	}
 	var (
 		wg                          sync.WaitGroup
 		stats                       map[string]Stats

@@ -20,9 +20,9 @@ var checkData = Check{
 	look: func(ctx context.Context, t *Target, _ Subject) []report.Finding {
 		results, err := etfdata.Run(ctx, t.readers(), t.dataOptions())
 		if errors.Is(err, etfdata.ErrOptions) {
-			return []report.Finding{unseen("the data rules", err, "correct "+t.Config.File)}
+			return []report.Finding{marked(unseen("the data rules", err, "correct "+t.Config.File), "rules", nil)}
 		} else if err != nil {
-			return []report.Finding{unseen("the ETF data", err, "see pre:connections")}
+			return []report.Finding{marked(unseen("the ETF data", err, "see pre:connections"), "data", nil)}
 		}
 		var findings []report.Finding
 		for _, r := range results {

@@ -92,7 +92,9 @@ func (t *Target) seeCelery(ctx context.Context, control celery.Control, s Subjec
 			defer cancel()
 			c.queue, c.queueErr = control.QueueDepth(ctx, t.Config.Celery.Queue)
 		}()
-		ask := func(grace time.Duration) { c.survey, c.surveyErr = control.Survey(ctx, t.Config.Celery.Nodes, grace, connect) }
+		ask := func(grace time.Duration) {
+			c.survey, c.surveyErr = control.Survey(ctx, t.Config.Celery.Nodes, grace, connect)
+		}
 		ask(strayGrace)
 		<-depth
 		if c.silentConsumers() > 0 {

@@ -100,6 +100,11 @@ func (t *Target) connect(ctx context.Context, name string) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	if limit := t.Config.Timeouts.Connect; limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %s (timeouts.connect): %w", limit, context.DeadlineExceeded))
+		defer cancel()
+	}
 	return postgres.Connect(ctx, t.Host, u, name)
 }
 

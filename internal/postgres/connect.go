@@ -85,7 +85,7 @@ func connectError(ctx context.Context, u URL, err error) error {
 			cause = next
 		}
 		if ctx.Err() != nil {
-			cause = ctx.Err()
+			cause = context.Cause(ctx)
 		}
 		return fmt.Errorf("connecting to %s: %w: %w", u, ErrUnreachable, cause)
 	}
