@@ -256,16 +256,16 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	harmful, trace := filepath.Join(t.TempDir(), "harmful"), filepath.Join(t.TempDir(), "trace")
-	code := `import os, shelve, sys
+	code := `import dbm.dumb, os, shelve, sys
 class Harm:
     def __reduce__(self): return os.mkdir, (sys.argv[2],)
-state = shelve.open(sys.argv[1])
+state = shelve.Shelf(dbm.dumb.open(sys.argv[1], "c"))
 state["entries"] = {"nightly": Harm()}
 state.close()`
 	if out, err := exec.Command(python, "-c", code, harmful, trace).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if got := ask(t, dir, beat.Question{Process: beat.Process{Dir: dir, File: harmful}}); got.Read() {
+	if got := ask(t, dir, beat.Question{Process: beat.Process{Dir: dir, File: harmful}}); got.Read() || !strings.Contains(got.Unread, "what is no entry") {
 		t.Errorf("%+v", got)
 	}
 	if _, err := os.Stat(trace); err == nil {

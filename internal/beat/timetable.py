@@ -97,6 +97,8 @@ def read(file):
                         entries = {}
                     else:
                         entries = Reader(io.BytesIO(state[b"entries"])).load()
+                if not all(isinstance(e, ScheduleEntry) for e in entries.values()):
+                    raise ValueError("it holds what is no entry of a timetable")
                 return entries, max(changed for _, changed in before.values()) / 1e9, kind
             except Exception as e:  # damaged, of another dbm, not readable: what it is, is for a person
                 error = e

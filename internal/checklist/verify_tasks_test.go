@@ -80,6 +80,7 @@ func TestJudgeTimetable(t *testing.T) {
 		{"beat hangs", func(s *scheduled) { s.table.Written = night("23 11:30") }, report.Fault, "beat has not written /l/state since"},
 		{"not written since beat's start", func(s *scheduled) { s.table.Live = false }, report.Fault, "has not written /l/state: it does not work"},
 		{"in memory", func(s *scheduled) { s.table.Live, s.table.InMemory = false, true }, report.OK, "its dbm writes what it has sent when it ends"},
+		{"in memory, and the beat before lacked it", func(s *scheduled) { s.table.Live, s.table.InMemory, s.table.Entries[0] = false, true, lacking }, report.OK, "beat took them from the release when it started"},
 		{"elsewhere", func(s *scheduled) { s.table.Live, s.table.File, s.table.Scheduler = false, "", "redbeat" }, report.OK, "beat keeps its own with redbeat"},
 		{"cannot be read", func(s *scheduled) { s.table.Live, s.table.Unread = false, "EOFError" }, report.Warning, "/l/state: EOFError"},
 		{"no beat", func(s *scheduled) { s.table.Live, s.beats.ours.PID = false, 0 }, report.OK, "no beat runs to hold them against"},
@@ -138,6 +139,7 @@ func TestJudgeEntry(t *testing.T) {
 		}, 0, report.OK, "(by celery.evidence)"},
 		{"two entries of one task: the table does not tell which ran", nightly("a", "22 02:00", "23 02:00", 4), func(s *scheduled) {
 			both(later, table("23 02:01", "SUCCESS"))(s)
+			s.table.Entries[0].AfterTables = night("24 02:00")
 			s.table.Entries = append(s.table.Entries, beat.Entry{Name: "again", Task: "app.tasks.a"})
 		}, 0, report.Unknown, "nothing tells"},
 		{"its times are not known", beat.Entry{Name: "a", Unknown: "AttributeError"}, both(), 0, report.Unknown, "AttributeError"},
