@@ -149,21 +149,3 @@ func (t *Target) ask(ctx context.Context, address string) (status int, took time
 	res.Body.Close()
 	return res.StatusCode, took, nil
 }
-
-// lookTCP connects to the server of a URL.
-func (t *Target) lookTCP(ctx context.Context, looked, address, do string) report.Finding {
-	u, err := url.Parse(address)
-	if err != nil {
-		return fault(looked, "its address cannot be read", do)
-	}
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
-	}
-	conn, err := t.Host.Dial(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
-	if err != nil {
-		return warn(looked, err.Error(), do)
-	}
-	conn.Close()
-	return found(looked, "%s accepts connections", u.Host)
-}
