@@ -6,6 +6,7 @@ package etfdata
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -85,8 +86,8 @@ func Run(ctx context.Context, connect Connect, o Options) ([]Result, error) {
 	return results, nil
 }
 
-// plan begins the results of rules and says what is to be done to fill them.
-// What takes longest comes first.
+// plan begins the results of rules and says what is to be done to fill them,
+// what reads all prices first: it takes longest.
 func plan(s *schema, o Options, rules []Rule, results []Result) (jobs []job) {
 	passes := map[string]*pass{}
 	var sifted *sifting
@@ -121,5 +122,13 @@ func plan(s *schema, o Options, rules []Rule, results []Result) (jobs []job) {
 		}
 		p.rules, p.results = append(p.rules, rule), append(p.results, r)
 	}
+	slices.SortStableFunc(jobs, func(a, b job) int { return rank(a) - rank(b) })
 	return jobs
+}
+
+func rank(j job) int {
+	if j.filled()[0].Looks == "etf_prices" {
+		return 0
+	}
+	return 1
 }

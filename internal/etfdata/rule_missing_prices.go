@@ -9,7 +9,7 @@ var missingPrices = Rule{
 	view: func(*schema, Options) view {
 		return view{from: `(SELECT u.etf_id, d.date, min(u.created_at) AS noted FROM etf_updates u
 			CROSS JOIN LATERAL unnest(u.missing_dates) AS d (date) GROUP BY 1, 2) m`, row: "m.*", order: "m.etf_id, m.date",
-			looks: "missing dates in etf_updates", key: "format('%s %s', m.etf_id, m.date)"}
+			looks: "etf_updates.missing_dates", key: "format('%s %s', m.etf_id, m.date)"}
 	},
 	where: func(_ *schema, o Options) string {
 		return missing(o) + " AND NOT EXISTS (SELECT FROM etf_prices p WHERE p.etf_id = m.etf_id AND p.date = m.date)"

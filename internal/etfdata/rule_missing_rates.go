@@ -13,7 +13,7 @@ var missingRates = Rule{
 		}
 		return view{from: fmt.Sprintf(`(SELECT c.currency, d.date, min(u.created_at) AS noted FROM exchange_rate_updates u
 			CROSS JOIN LATERAL unnest(u.missing_dates) AS d (date) CROSS JOIN LATERAL unnest(%s) AS c (currency) GROUP BY 1, 2) m`, currencies),
-			row: "m.*", order: "m.currency, m.date", looks: "missing dates in exchange_rate_updates",
+			row: "m.*", order: "m.currency, m.date", looks: "exchange_rate_updates.missing_dates",
 			key: "format('%s %s', coalesce(m.currency, 'rates of'), m.date)"}
 	},
 	where: func(_ *schema, o Options) string {
