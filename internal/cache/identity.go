@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"regexp"
 )
 
@@ -16,8 +17,9 @@ func (c *Client) Identity(ctx context.Context) (server string, database int, err
 	if err != nil {
 		return "", 0, c.explain(ctx, "asking redis who it is", err)
 	}
-	if m := runID.FindStringSubmatch(text); m != nil {
-		server = m[1]
+	m := runID.FindStringSubmatch(text)
+	if m == nil {
+		return "", 0, errors.New("asking redis who it is: its INFO has no run_id, so that two servers could not be told apart")
 	}
-	return server, c.rdb.Options().DB, nil
+	return m[1], c.rdb.Options().DB, nil
 }

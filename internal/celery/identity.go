@@ -27,7 +27,8 @@ func SameVirtualHost(ctx context.Context, h host.Host, one, other string) (same 
 	// Whether it can be reached is worth knowing, whatever the first says.
 	otherErr = b.withChannel(ctx, func(*amqp.Channel) error { return nil })
 	oneErr = a.withChannel(ctx, func(ch *amqp.Channel) error {
-		queue := "etf-deploy." + newID()
+		// Named as Celery's own clients name theirs: a user's rights may end there.
+		queue := newID() + "." + answerExchange
 		if _, err := ch.QueueDeclare(queue, false, true, true, false, nil); err != nil {
 			return fmt.Errorf("making a queue to compare by: %w", err)
 		}

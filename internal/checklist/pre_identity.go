@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/cache"
@@ -157,6 +158,7 @@ func (e *envLook) sameBroker(ctx context.Context, key, value string) {
 		e.add(key, report.Fault, "is no address of a broker", "write it as amqp://USER:PASSWORD@HOST:PORT/VHOST or redis://:PASSWORD@HOST:PORT/DB")
 	case k != kind(ours):
 		e.other(key, mine, "kind of broker")
+	case strings.TrimPrefix(value, "py") == strings.TrimPrefix(ours, "py"): // word for word
 	case k == "redis":
 		e.sameRedis(ctx, key, value, mine, ours)
 	default:

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/alembic"
+	"github.com/goldfinch-etf/etf-deploy/internal/host"
 	"github.com/goldfinch-etf/etf-deploy/internal/postgres"
 	"github.com/goldfinch-etf/etf-deploy/internal/report"
 )
@@ -63,7 +64,10 @@ func (t *Target) readBooks(ctx context.Context) (conn *pgx.Conn, books postgres.
 
 // marked gives a finding what programs read.
 func marked(f report.Finding, key string, counts map[string]int64, samples ...string) report.Finding {
-	f.Key, f.Counts, f.Samples = key, counts, samples
+	f.Key, f.Counts = key, counts
+	for _, s := range samples {
+		f.Samples = append(f.Samples, host.Redact(s))
+	}
 	return f
 }
 

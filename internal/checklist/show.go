@@ -2,7 +2,6 @@ package checklist
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -22,9 +21,7 @@ const formatVersion = 1
 
 // writeJSON prints a list under its name, with the version of the form.
 func writeJSON(w io.Writer, name string, list any) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	return enc.Encode(map[string]any{"version": formatVersion, name: list})
+	return report.JSON(w, map[string]any{"version": formatVersion, name: list})
 }
 
 // WriteHistory prints the operations, or the steps of one.

@@ -28,6 +28,7 @@ func Rules() []Rule {
 		pricesExist,
 		orphanPrices,
 		orphanRows,
+		orphanNames,
 		pricePositive,
 		priceRange,
 		priceJump,

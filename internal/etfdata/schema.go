@@ -24,7 +24,10 @@ type index struct {
 }
 
 // A reference is a column that names an ETF.
-type reference struct{ table, column, to string }
+type reference struct {
+	table, column, to string
+	bound             bool // by a foreign key, or as one of the service's own tables
+}
 
 // inspect reads the tables of the schema that comes first in the search path.
 func inspect(ctx context.Context, q Querier) (*schema, error) {
@@ -52,10 +55,10 @@ func (s *schema) readColumns(ctx context.Context, q Querier) error {
 	return err
 }
 
-// readReferences finds columns that name an ETF, by their constraint or, where
-// there is none, by their name. Prices have a rule of their own.
+// readReferences finds columns that name an ETF, by their constraint or by
+// their name. Prices have a rule of their own.
 func (s *schema) readReferences(ctx context.Context, q Querier) error {
-	rows, err := q.Query(ctx, `SELECT t.relname, a.attname, coalesce(f.attname, 'id') FROM pg_class t
+	rows, err := q.Query(ctx, `SELECT t.relname, a.attname, coalesce(f.attname, 'id'), bool_or(c.oid IS NOT NULL) OR t.relname IN ('etf_updates', 'etf_errors') FROM pg_class t
 		JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
 		LEFT JOIN pg_constraint c ON c.conrelid = t.oid AND c.contype = 'f' AND c.conkey = ARRAY[a.attnum] AND c.confrelid = to_regclass('etfs')
 		LEFT JOIN pg_attribute f ON f.attrelid = c.confrelid AND f.attnum = c.confkey[1]
@@ -66,7 +69,7 @@ func (s *schema) readReferences(ctx context.Context, q Querier) error {
 		return err
 	}
 	var one reference
-	_, err = pgx.ForEachRow(rows, []any{&one.table, &one.column, &one.to}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&one.table, &one.column, &one.to, &one.bound}, func() error {
 		s.references = append(s.references, one)
 		return nil
 	})
