@@ -28,7 +28,7 @@ func TestWithoutTablesAndColumns(t *testing.T) {
 			"duplicate-rates": "the schema has no table exchange_rates",
 			"missing-rates":   "the schema has no exchange_rate_updates.created_at, table exchange_rates"},
 			absent: map[string]string{"stuck-rate-updates": "the schema has no exchange_rate_updates.created_at"}},
-		"etfs": {sql: "DROP TABLE etfs CASCADE", err: map[string]string{"orphan-prices": "the schema has no table etfs", "orphan-rows": "the schema has no table etfs", "prices-exist": "the schema has no table etfs",
+		"etfs": {sql: "DROP TABLE etfs CASCADE", err: map[string]string{"orphan-prices": "the schema has no table etfs", "orphan-rows": "the schema has no table etfs", "orphan-names": "the schema has no table etfs", "prices-exist": "the schema has no table etfs",
 			"last-price": "the schema has no table etfs", "last-update": "the schema has no table etfs", "isin-check-digit": "the schema has no table etfs"}},
 		"days": {sql: "ALTER TABLE etf_prices DROP COLUMN date", err: map[string]string{"price-jump": "the schema has no etf_prices.date", "price-gap": "the schema has no etf_prices.date",
 			"date-future": "the schema has no etf_prices.date", "date-before-euro": "the schema has no etf_prices.date", "date-weekend": "the schema has no etf_prices.date",
