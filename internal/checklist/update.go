@@ -71,7 +71,7 @@ func (t *Target) updatesPaused(ctx context.Context) []report.Finding {
 	if pause, err := c.Paused(ctx, t.Config.Cache.PauseKey); err != nil || pause == nil {
 		return nil
 	}
-	return []report.Finding{as(warn("an update", "not tried: updates are paused ("+t.Config.Cache.PauseKey+")", "`updates:resume` when its reason is gone, then `verify:update`"), "paused", nil)}
+	return []report.Finding{as(warn("an update", "not tried: updates are paused ("+t.Config.Cache.PauseKey+")", "`updates:resume` when its reason is gone, then `verify:update`"), "paused", map[string]int64{notLooked: 1})}
 }
 
 // canary is the configured ETF, or the one that was updated last: one that updates.
