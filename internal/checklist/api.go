@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/goldfinch-etf/etf-deploy/internal/host"
 	"github.com/goldfinch-etf/etf-deploy/internal/step"
 )
 
@@ -191,7 +192,7 @@ func (t *Target) requestBy(ctx context.Context, client *http.Client, method, url
 }
 
 func firstLine(s string) string {
-	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
+	line, _, _ := strings.Cut(strings.TrimSpace(host.Redact(s)), "\n") // before it is cut: half a secret is not known as one
 	if r := []rune(line); len(r) > 200 {
 		return string(r[:199]) + "…"
 	}

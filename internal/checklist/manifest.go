@@ -79,30 +79,45 @@ func (t *Target) Manifest(ctx context.Context, id string) (*Manifest, error) {
 	return &m, nil
 }
 
+// A lostBackup is a folder of backups without a manifest that can be read.
+type lostBackup struct {
+	id    string
+	empty bool // it has none: it never was a backup
+	err   error
+}
+
 // Backups lists the complete backups, newest first.
 func (t *Target) Backups(ctx context.Context) ([]*Manifest, error) {
+	all, lost, err := t.readBackups(ctx)
+	for _, l := range lost {
+		err = errors.Join(err, l.err)
+	}
+	return all, err
+}
+
+// readBackups lists the complete ones and the others, each newest first.
+func (t *Target) readBackups(ctx context.Context) (all []*Manifest, lost []lostBackup, err error) {
 	names, err := t.Host.List(ctx, path.Join(t.Config.Root, "backups"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("listing backups: %w", err)
+		return nil, nil, fmt.Errorf("listing backups: %w", err)
 	}
-	var all []*Manifest
-	var faults []error
 	for _, name := range slices.Backward(names) {
 		if !backupID.MatchString(name) {
 			continue
 		}
 		m, err := t.Manifest(ctx, name)
-		if errors.Is(err, ErrUsage) { // nobody asked for this one
+		empty := errors.Is(err, ErrUsage)
+		if empty { // nobody asked for this one
 			err = fmt.Errorf("%s has no manifest.json: it does not count as a backup; look at its dump by hand, or remove the folder", t.backupDir(name))
 		}
 		if err != nil {
-			faults = append(faults, err)
+			lost = append(lost, lostBackup{name, empty, err})
 			continue
 		}
 		all = append(all, m)
 	}
-	return all, errors.Join(faults...)
+	return all, lost, nil
 }

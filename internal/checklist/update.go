@@ -41,6 +41,8 @@ var verifyUpdate = Check{
 			return []report.Finding{as(unseen("prices of "+etf, err, ""), "prices", nil)}
 		}
 		u := travel{t: t, conn: conn, etf: etf, began: time.Now(), counts: map[string]int64{}}
+		// Without that table the price source itself is asked.
+		u.errors, _ = apiErrors(ctx, conn, etf)
 		if refused := u.send(ctx); refused != nil {
 			return []report.Finding{*refused}
 		}
@@ -69,7 +71,7 @@ func (t *Target) updatesPaused(ctx context.Context) []report.Finding {
 	if pause, err := c.Paused(ctx, t.Config.Cache.PauseKey); err != nil || pause == nil {
 		return nil
 	}
-	return []report.Finding{as(warn("an update", "not tried: updates are paused ("+t.Config.Cache.PauseKey+")", "`updates:resume` when its reason is gone, then `verify:update`"), "paused", nil)}
+	return []report.Finding{as(warn("an update", "not tried: updates are paused ("+t.Config.Cache.PauseKey+")", "`updates:resume` when its reason is gone, then `verify:update`"), "paused", map[string]int64{notLooked: 1})}
 }
 
 // canary is the configured ETF, or the one that was updated last: one that updates.
@@ -97,6 +99,9 @@ type travel struct {
 	UpdateID int64  `json:"update_id"`
 	TaskID   string `json:"task_id"`
 	counts   map[string]int64
+
+	errors map[string]bool // api_error rows from before it; nil: not known
+	early  *queueDepth     // a while after it was sent
 }
 
 func (u *travel) looked() string { return "update of " + u.etf }

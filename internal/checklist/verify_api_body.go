@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/config"
+	"github.com/goldfinch-etf/etf-deploy/internal/host"
 )
 
 // judgeBody says which conditions of an endpoint its answer does not fulfil.
@@ -90,6 +91,9 @@ func equals(got any, want string) bool {
 
 // jsonText is a value as an answer has it, shortened.
 func jsonText(v any) string {
+	if s, ok := v.(string); ok {
+		v = host.Redact(s) // before JSON writes it in its way
+	}
 	b, err := json.Marshal(v)
 	if err != nil {
 		return "?"
@@ -97,9 +101,10 @@ func jsonText(v any) string {
 	return short(string(b))
 }
 
-// short is the beginning of a text, on one line.
+// short is the beginning of a text, on one line. Half of a secret would no
+// longer be known as one: they go before it is cut.
 func short(s string) string {
-	if r := []rune(strings.Join(strings.Fields(s), " ")); len(r) > 80 {
+	if r := []rune(strings.Join(strings.Fields(host.Redact(s)), " ")); len(r) > 80 {
 		return string(r[:79]) + "…"
 	} else if len(r) > 0 {
 		return string(r)

@@ -20,16 +20,16 @@ var verifyBackups = Check{
 	Name:    "verify:backups",
 	Command: "Backup systems operational",
 	look: func(ctx context.Context, t *Target, _ Subject) []report.Finding {
-		all, err := t.Backups(ctx)
-		var damaged []report.Finding
+		all, lost, err := t.readBackups(ctx)
 		if err != nil {
-			damaged = []report.Finding{as(unseen("backups", err, "see backup:list"), "manifests", nil)}
+			return []report.Finding{as(unseen("backups", err, "see backup:list"), "manifests", nil)}
 		}
+		damaged, newestLost := judgeLost(all, lost)
 		if len(all) == 0 {
-			if err != nil {
+			if newestLost {
 				return damaged
 			}
-			return []report.Finding{as(fault("backups", "there is none", "run backup:create"), "newest", map[string]int64{"looked": 0})}
+			return append(damaged, as(fault("backups", "there is none", "run backup:create"), "newest", map[string]int64{"looked": 0}))
 		}
 		newest := all[0]
 		return append(damaged, lookAll(ctx, t,
@@ -47,6 +47,19 @@ var verifyBackups = Check{
 			}},
 		)...)
 	},
+}
+
+// judgeLost judges the folders that do not count as backups. Only one that may
+// be the newest backup leaves open whether backups work.
+func judgeLost(all []*Manifest, lost []lostBackup) (findings []report.Finding, newest bool) {
+	for _, l := range lost {
+		f := warn("backup "+l.id, l.err.Error(), "see backup:list")
+		if !l.empty && (len(all) == 0 || l.id > all[0].ID) {
+			f, newest = unseen("backup "+l.id, l.err, "see backup:list"), true
+		}
+		findings = append(findings, as(f, "manifest."+l.id, nil, l.id))
+	}
+	return findings, newest
 }
 
 // lookNewest judges its age, size and proof.
@@ -106,7 +119,7 @@ func shortSum(sum string) string { return sum[:min(12, len(sum))] + "…" }
 const envMode = 0o600
 
 // lookEnvCopies sees that each backup has the service's configuration, for the
-// owner alone.
+// owner alone. What is wrong with an older one is a warning: the newest counts.
 func (t *Target) lookEnvCopies(ctx context.Context, all []*Manifest) report.Finding {
 	const looked, key = "copies of .env", "env"
 	var wrong []string
@@ -124,7 +137,11 @@ func (t *Target) lookEnvCopies(ctx context.Context, all []*Manifest) report.Find
 	}
 	counts := map[string]int64{"looked": int64(len(all)), "violations": int64(len(wrong))}
 	if len(wrong) > 0 {
-		return as(fault(looked, strings.Join(wrong[:min(3, len(wrong))], "; "), "chmod 600 them, or remove the backups that are damaged"), key, counts, wrong...)
+		judge := warn
+		if strings.HasPrefix(wrong[0], all[0].ID+": ") {
+			judge = fault
+		}
+		return as(judge(looked, strings.Join(wrong[:min(3, len(wrong))], "; "), "chmod 600 them, or remove the backups that are damaged"), key, counts, wrong...)
 	}
 	return as(found(looked, "%d of %d there, nobody else may read them", len(all), len(all)), key, counts)
 }

@@ -67,6 +67,22 @@ func TestVerifyBackups(t *testing.T) {
 		{"others may read .env", func(_ *Target, _ *Manifest, dir string) { os.Chmod(filepath.Join(dir, ".env"), 0o640) }, "env", report.Fault, "mode 0640, and it holds passwords"},
 		{"no copy of .env", func(_ *Target, _ *Manifest, dir string) { os.Remove(filepath.Join(dir, ".env")) }, "env", report.Fault, "no such file"},
 		{"a copy of .env that was cut", func(_ *Target, m *Manifest, _ string) { m.Env.Bytes = 4 }, "env", report.Fault, "3 bytes, 4 were written"},
+		{"others may read the .env of an old one", func(target *Target, m *Manifest, dir string) {
+			old, oldDir := *m, target.backupDir("20261122T010500Z-0123abcd")
+			old.ID = filepath.Base(oldDir)
+			must(t, os.MkdirAll(oldDir, 0o700))
+			must(t, os.WriteFile(filepath.Join(oldDir, ".env"), []byte("A=b"), 0o644))
+			must(t, target.writeManifest(t.Context(), oldDir, &old))
+		}, "env", report.Warning, "20261122T010500Z-0123abcd: mode 0644"},
+		{"an empty folder was left", func(target *Target, _ *Manifest, _ string) {
+			must(t, os.MkdirAll(target.backupDir("20261123T020500Z-0123abcd"), 0o700))
+		}, "manifest.20261123T020500Z-0123abcd", report.Warning, "has no manifest.json"},
+		{"the manifest of an old one is damaged", func(target *Target, _ *Manifest, _ string) {
+			damaged(t, target, "20261122T010500Z-0123abcd")
+		}, "manifest.20261122T010500Z-0123abcd", report.Warning, "damaged"},
+		{"the manifest of the newest is damaged", func(target *Target, _ *Manifest, _ string) {
+			damaged(t, target, "20261123T020500Z-0123abcd")
+		}, "manifest.20261123T020500Z-0123abcd", report.Unknown, "damaged"},
 		{"no schedule", func(target *Target, _ *Manifest, _ string) { target.Config.Backup.Schedule = nil }, "schedule", report.Warning, "not looked at"},
 		{"the schedule did not run", func(target *Target, _ *Manifest, _ string) {
 			target.Now = func() time.Time { return night("24 02:01") }
@@ -104,6 +120,20 @@ func TestVerifyBackups(t *testing.T) {
 	if f := verifyBackups.Run(t.Context(), target, Subject{}); len(f) != 1 || f[0].Status != report.Fault || f[0].Found != "there is none" {
 		t.Errorf("%+v", f)
 	}
+	must(t, os.MkdirAll(target.backupDir("20261123T020500Z-0123abcd"), 0o700))
+	if f := verifyBackups.Run(t.Context(), target, Subject{}); len(f) != 2 || f[0].Status != report.Warning || f[1].Status != report.Fault || f[1].Found != "there is none" {
+		t.Errorf("only an empty folder: %+v", f)
+	}
+	damaged(t, target, "20261123T030500Z-0123abcd")
+	if f := verifyBackups.Run(t.Context(), target, Subject{}); len(f) != 2 || f[0].Status != report.Unknown || f[1].Status != report.Warning {
+		t.Errorf("only a damaged one: %+v", f)
+	}
+}
+
+func damaged(t *testing.T, target *Target, id string) {
+	t.Helper()
+	must(t, os.MkdirAll(target.backupDir(id), 0o700))
+	must(t, os.WriteFile(filepath.Join(target.backupDir(id), "manifest.json"), []byte("{"), 0o600))
 }
 
 func TestComparePrices(t *testing.T) {

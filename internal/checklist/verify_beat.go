@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,7 +50,7 @@ func (t *Target) findBeats(ctx context.Context) (supervisor.ProcessInfo, beats) 
 			return p, b
 		}
 		b.frozen, b.ours = life.Frozen, beat.Process{PID: p.PID, Dir: cwd}
-		if physical, _, in := strings.Cut(cwd, "/releases/"); in {
+		if physical := rootOf(cwd); physical != "" {
 			roots = append(roots, physical)
 		}
 	}
@@ -67,6 +68,18 @@ func (t *Target) findBeats(ctx context.Context) (supervisor.ProcessInfo, beats) 
 		}
 	}
 	return p, b
+}
+
+// inRelease is a folder in a release, below the service's root.
+var inRelease = regexp.MustCompile(`^(/.*)/releases/\d{8}T\d{6}Z-[0-9a-f]{8}(/|$)`)
+
+// rootOf is the service's root as the kernel sees it, without links, by the
+// folder of one of its processes; empty where that is not in a release.
+func rootOf(cwd string) string {
+	if m := inRelease.FindStringSubmatch(cwd); m != nil {
+		return m[1]
+	}
+	return ""
 }
 
 // descends reports whether a process is another one, or was started by it.

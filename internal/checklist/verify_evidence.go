@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -38,11 +40,13 @@ func (t *Target) taskRuns(ctx context.Context) taskRuns {
 		return runs
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	if err := runs.fromTable(ctx, conn); err != nil {
+	left := len(t.Config.Celery.Evidence) + 1
+	if err := limited(ctx, conn, left, func(tx pgx.Tx) error { return runs.fromTable(ctx, tx) }); err != nil {
 		runs.err = fmt.Errorf("looking for the runs of tasks in task_status: %w", err)
 	}
-	for entry, query := range t.Config.Celery.Evidence {
-		at, err := lastBy(ctx, conn, query)
+	for _, entry := range slices.Sorted(maps.Keys(t.Config.Celery.Evidence)) {
+		left--
+		at, err := lastBy(ctx, conn, left, t.Config.Celery.Evidence[entry])
 		if err != nil {
 			runs.queryErr[entry] = err
 			continue
@@ -52,7 +56,22 @@ func (t *Target) taskRuns(ctx context.Context) taskRuns {
 	return runs
 }
 
-func (r *taskRuns) fromTable(ctx context.Context, conn *pgx.Conn) error {
+// limited asks in a transaction that changes nothing and whose statements get
+// no more than their share of the time that remains for all that are left to
+// ask, this one too: a slow one must not take it from the others.
+func limited(ctx context.Context, conn *pgx.Conn, left int, ask func(pgx.Tx) error) error {
+	return pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		if deadline, ok := ctx.Deadline(); ok {
+			share := max(1, (time.Until(deadline) / time.Duration(left+1)).Milliseconds())
+			if _, err := tx.Exec(ctx, fmt.Sprintf("SET LOCAL statement_timeout = %d", share)); err != nil {
+				return err
+			}
+		}
+		return ask(tx)
+	})
+}
+
+func (r *taskRuns) fromTable(ctx context.Context, conn pgx.Tx) error {
 	var columns int
 	err := conn.QueryRow(ctx, `SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass('task_status')
 		AND attname IN ('task_name', 'started_at', 'status') AND NOT attisdropped`).Scan(&columns)
@@ -80,9 +99,9 @@ func (r *taskRuns) fromTable(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-// lastBy is the one time that a query returns; it may change nothing.
-func lastBy(ctx context.Context, conn *pgx.Conn, query string) (at time.Time, err error) {
-	err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+// lastBy is the one time that a query returns.
+func lastBy(ctx context.Context, conn *pgx.Conn, left int, query string) (at time.Time, err error) {
+	err = limited(ctx, conn, left, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, query)
 		if err != nil {
 			return err
@@ -120,8 +139,8 @@ func (r taskRuns) of(e beat.Entry, all []beat.Entry) (ev beat.Evidence, by, fail
 			same++
 		}
 	}
-	if r.tasks != nil && same == 1 {
-		run := r.tasks[e.Task]
+	// A task that the table does not know may be new, or its rows were removed.
+	if run, known := r.tasks[e.Task]; known && same == 1 {
 		ev.Tables, ev.Ran, by = true, run.at, "by task_status"
 		switch run.status {
 		case "FAILURE", "FAILED", "failed", "failure":
@@ -142,5 +161,5 @@ func (r taskRuns) whyNot() string {
 	if r.err != nil {
 		return host.Redact(r.err.Error())
 	}
-	return "beat's own file does not, and there is no table of it"
+	return "beat's own file does not, and no table knows of it"
 }

@@ -130,6 +130,8 @@ func TestJudgeEntry(t *testing.T) {
 		{"missed", nightly("a", "22 02:00", "23 02:00", 4), both(), 9, report.Fault, "was due 2026-11-23 02:00:00 UTC and has not run since; it ran 2026-11-22 02:00:00 UTC (as beat sent it)"},
 		{"never ran", nightly("a", "20 12:00", "21 02:00", 0), both(), 0, report.Fault, "there is no sign that it ever ran"},
 		{"the file is not written, the table has none since", nightly("a", "22 02:00", "23 02:00", 4), both(later, table("22 02:00", "SUCCESS")), 0, report.Fault, "was due 2026-11-23 02:00:00 UTC"},
+		{"the file is not written, the table has never known it", nightly("a", "22 02:00", "23 02:00", 4), both(later, table("", "")), 0, report.Unknown, "no table knows of it"},
+		{"sent, and the table has never known it", nightly("a", "23 02:00", "24 02:00", 4), both(table("", ""), func(s *scheduled) { s.runs.newest = night("23 11:00") }), 0, report.OK, "as beat sent it"},
 		{"the same, and tasks wait", nightly("a", "22 02:00", "23 02:00", 4), both(later, table("22 02:00", "SUCCESS")), 3, report.Warning, "3 tasks wait in the queue"},
 		{"nothing tells", nightly("a", "22 02:00", "23 02:00", 4), later, 0, report.Unknown, "nothing tells whether it ran"},
 		{"a query tells", nightly("a", "22 02:00", "23 02:00", 4), func(s *scheduled) {
