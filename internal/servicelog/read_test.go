@@ -130,6 +130,22 @@ ERROR:app.api:again
 	}
 }
 
+// What SQLAlchemy adds to an exception is not what was raised.
+func TestRaised(t *testing.T) {
+	const trace = "Traceback (most recent call last):\n  File \"a.py\", line 3, in f\npsycopg2.errors.UndefinedTable: no relation x\nLINE 1: SELECT\n              ^\n\n" +
+		"The above exception was the direct cause of the following exception:\n\nTraceback (most recent call last):\n  File \"b.py\", line 3, in g\n" +
+		"sqlalchemy.exc.ProgrammingError: no relation x\nLINE 1: SELECT\n              ^\nDETAIL:  none\n\n[SQL: SELECT]\n(Background on this error at: https://sqlalche.me/e/20/f405)\n"
+	for name, content := range map[string]string{
+		"plain": "2024-11-23 02:00:01,000 ERROR app: x\n" + trace,
+		"JSON":  fmt.Sprintf(`{"time": "2024-11-23T02:00:01Z", "level": "ERROR", "logger": "app", "message": "x", "exception": %q}`, trace),
+	} {
+		r := read(t, host.Local{}, write(t, t.TempDir()+"/etf.log", content))
+		if len(r.Groups) != 1 || r.Groups[0].Exception != "sqlalchemy.exc.ProgrammingError: no relation x" {
+			t.Errorf("%s: %+v", name, r.Groups)
+		}
+	}
+}
+
 func TestRotated(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir+"/etf.log", jsonAt(30, "ERROR", "newest"))
