@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -22,19 +23,23 @@ var verifyAlerts = Check{
 	Name:    "verify:alerts",
 	Command: "Alerts properly configured",
 	look: func(ctx context.Context, t *Target, s Subject) []report.Finding {
-		if t.Config.Monitoring.Prometheus == "" {
-			return []report.Finding{withNumbers(fault("Prometheus", "monitoring.prometheus is not configured: nobody will be called when the service fails", "set it in "+t.Config.File), "rules", nil)}
+		if s.Live == nil {
+			return t.lookAlerting(ctx, false)
 		}
-		live := s.Live != nil
-		looks := []look{
-			{at: "alert rules", see: func(ctx context.Context, t *Target) []report.Finding { return t.lookRules(ctx, live) }},
-			{at: "Alertmanager", see: func(ctx context.Context, t *Target) []report.Finding { return t.lookAlertmanager(ctx, live) }},
-		}
-		if live {
-			looks = append(looks, look{at: "alerts", see: func(ctx context.Context, t *Target) []report.Finding { return t.lookAlerts(ctx, s) }})
-		}
-		return lookAll(ctx, t, looks...)
+		return t.lookAlerting(ctx, true, look{at: "alerts", see: func(ctx context.Context, t *Target) []report.Finding { return t.lookAlerts(ctx, s) }})
 	},
+}
+
+// lookAlerting looks at what does not depend on what fires, and at more.
+// compare: with the files that should be loaded, too.
+func (t *Target) lookAlerting(ctx context.Context, compare bool, more ...look) []report.Finding {
+	if t.Config.Monitoring.Prometheus == "" {
+		return []report.Finding{withNumbers(fault("Prometheus", "monitoring.prometheus is not configured: nobody will be called when the service fails", "set it in "+t.Config.File), "rules", nil)}
+	}
+	return lookAll(ctx, t, append([]look{
+		{at: "alert rules", see: func(ctx context.Context, t *Target) []report.Finding { return t.lookRules(ctx, compare) }},
+		{at: "Alertmanager", see: func(ctx context.Context, t *Target) []report.Finding { return t.lookAlertmanager(ctx, compare) }},
+	}, more...)...)
 }
 
 // notAsked is Prometheus or Alertmanager that could not be asked.
@@ -44,16 +49,45 @@ func (t *Target) notAsked(looked, who, address string, err error) report.Finding
 
 // ruleGroups is what Prometheus says of its rules.
 type ruleGroups struct {
-	Data struct {
-		Groups []struct {
-			Name, File string
-			Rules      []struct {
-				Name, Type, Query, LastError string
-				Duration, KeepFiringFor      float64 // seconds
-				Labels, Annotations          map[string]string
-			}
+	Data struct{ Groups []ruleGroup }
+}
+
+type ruleGroup struct {
+	Name, File string
+	Rules      []struct {
+		Name, Type, Query, LastError string
+		Duration, KeepFiringFor      float64 // seconds
+		Labels, Annotations          map[string]string
+	}
+}
+
+// ours are the groups of the service's own file: by that file, where Prometheus
+// has loaded it under its path, and otherwise by their names. Of several of one
+// name it is that of a file of the same name.
+func (r ruleGroups) ours(file string, want []monitoring.Rule) (all []ruleGroup) {
+	if absolute, err := filepath.Abs(file); err == nil {
+		file = absolute
+	}
+	match := func(g ruleGroup) int {
+		switch {
+		case g.File == file:
+			return 2
+		case path.Base(g.File) == path.Base(file):
+			return 1
+		}
+		return 0
+	}
+	best := map[string]int{}
+	for _, g := range r.Data.Groups {
+		best[g.Name] = max(best[g.Name], match(g))
+	}
+	for _, g := range r.Data.Groups {
+		named := slices.ContainsFunc(want, func(w monitoring.Rule) bool { return w.Group == g.Name })
+		if match(g) == 2 || named && match(g) == best[g.Name] {
+			all = append(all, g)
 		}
 	}
+	return all
 }
 
 func (t *Target) lookRules(ctx context.Context, compare bool) []report.Finding {
@@ -62,14 +96,21 @@ func (t *Target) lookRules(ctx context.Context, compare bool) []report.Finding {
 	if err := t.getJSON(ctx, t.Config.Monitoring.Prometheus+"/api/v1/rules", &loaded); err != nil {
 		return []report.Finding{t.notAsked(looked, "Prometheus", t.Config.Monitoring.Prometheus, err)}
 	}
-	var names, broken []string
+	want, err := t.generatedRules()
+	ours := loaded.ours(t.Config.Monitoring.Rules, want)
+	var names, broken, theirs []string
 	for _, g := range loaded.Data.Groups {
+		// Where the service's file cannot be read, all may be its own.
+		other := err == nil && !slices.ContainsFunc(ours, func(o ruleGroup) bool { return o.Name == g.Name && o.File == g.File })
 		for _, r := range g.Rules {
 			if r.Type == "alerting" {
 				names = append(names, r.Name)
 			}
-			if r.LastError != "" {
-				broken = append(broken, r.Name+": "+firstLine(r.LastError))
+			switch text := r.Name + ": " + firstLine(r.LastError); {
+			case r.LastError != "" && other:
+				theirs = append(theirs, text)
+			case r.LastError != "":
+				broken = append(broken, text)
 			}
 		}
 	}
@@ -81,6 +122,9 @@ func (t *Target) lookRules(ctx context.Context, compare bool) []report.Finding {
 		return []report.Finding{withNumbers(fault(looked, "Prometheus has loaded none", "load the rules into Prometheus"), "rules", counts)}
 	}
 	findings := []report.Finding{withNumbers(found(looked, "%d loaded: %s", len(names), join(names)), "rules", counts, names...)}
+	if len(theirs) > 0 {
+		findings = append(findings, withNumbers(warn("alert rules of others", fewOf(theirs), "tell those whose rules they are"), "rules/others", map[string]int64{"violations": int64(len(theirs))}, theirs...))
+	}
 	if compare {
 		findings = append(findings, t.compareRules(ctx, loaded))
 	}
@@ -99,13 +143,10 @@ func (t *Target) compareRules(ctx context.Context, loaded ruleGroups) report.Fin
 		return withNumbers(unseen(file, err, "see monitoring.rules in "+t.Config.File), "rules/generated", nil)
 	}
 	var got []monitoring.Rule
-	for _, g := range loaded.Data.Groups {
-		ours := path.Base(g.File) == path.Base(file) || slices.ContainsFunc(want, func(r monitoring.Rule) bool { return r.Group == g.Name })
+	for _, g := range loaded.ours(file, want) {
 		for _, r := range g.Rules {
-			if ours {
-				got = append(got, monitoring.Rule{Group: g.Name, Name: r.Name, Recording: r.Type == "recording", Expr: r.Query,
-					For: seconds(r.Duration), KeepFiring: seconds(r.KeepFiringFor), Labels: r.Labels, Annotations: r.Annotations})
-			}
+			got = append(got, monitoring.Rule{Group: g.Name, Name: r.Name, Recording: r.Type == "recording", Expr: r.Query,
+				For: seconds(r.Duration), KeepFiring: seconds(r.KeepFiringFor), Labels: r.Labels, Annotations: r.Annotations})
 		}
 	}
 	differences, err := monitoring.CompareRules(want, got, func(a, b string) (bool, error) { return t.sameExpr(ctx, a, b) })

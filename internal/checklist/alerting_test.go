@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/config"
+	"github.com/goldfinch-etf/etf-deploy/internal/monitoring"
 	"github.com/goldfinch-etf/etf-deploy/internal/release"
 	"github.com/goldfinch-etf/etf-deploy/internal/report"
 	"github.com/goldfinch-etf/etf-deploy/internal/testserver"
@@ -107,6 +108,12 @@ func TestRulesAndRoutesAsGenerated(t *testing.T) {
 			if diff := cmp.Diff(c.want, statuses(findings)); diff != "" {
 				t.Errorf("%+v\n%s", findings, diff)
 			}
+			before := statuses(lookMonitoring(t.Context(), target, true))
+			for _, key := range []string{"rules/generated", "routes/generated"} {
+				if want := c.want[key]; want == report.Fault && before["monitoring/"+key] != want || want == report.OK && before["monitoring/"+key] != "" {
+					t.Errorf("before the cut-over %s: %+v", key, before)
+				}
+			}
 			if f := finding(t, findings, "rules/generated"); !strings.Contains(strings.Join(f.Samples, "\n"), c.found) {
 				t.Errorf("got %+v", f)
 			}
@@ -115,6 +122,31 @@ func TestRulesAndRoutesAsGenerated(t *testing.T) {
 	target.Config.Monitoring.Rules, target.Config.Monitoring.Routes = "/no/such/rules.yml", "/no/such/routes.yml"
 	if diff := cmp.Diff(all(report.Unknown, report.Unknown), statuses(looked())); diff != "" {
 		t.Errorf("missing files: %s", diff)
+	}
+}
+
+// Which groups are the service's, of those that Prometheus has.
+func TestOurs(t *testing.T) {
+	const file = "/srv/etf/rules.yml"
+	want := []monitoring.Rule{{Group: "etf"}, {Group: "watchdog"}}
+	for name, c := range map[string]struct{ loaded, want []string }{
+		"by its path":                   {[]string{file + " etf", file + " removed", "/x/rules.yml etf", "/x/y.yml watchdog"}, []string{file + " etf", file + " removed", "/x/y.yml watchdog"}},
+		"another team's, of that name":  {[]string{"/etc/rules.yml etf", "/theirs/rules.yml theirs"}, []string{"/etc/rules.yml etf"}},
+		"another team's, of that group": {[]string{"/etc/rules.yml watchdog", "/theirs/x.yml watchdog"}, []string{"/etc/rules.yml watchdog"}},
+		"loaded from a renamed copy":    {[]string{"/etc/etf.yml etf", "/etc/x.yml theirs"}, []string{"/etc/etf.yml etf"}},
+	} {
+		var loaded ruleGroups
+		for _, text := range c.loaded {
+			path, group, _ := strings.Cut(text, " ")
+			loaded.Data.Groups = append(loaded.Data.Groups, ruleGroup{Name: group, File: path})
+		}
+		var got []string
+		for _, g := range loaded.ours(file, want) {
+			got = append(got, g.File+" "+g.Name)
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
 	}
 }
 
@@ -155,6 +187,15 @@ func TestRulesThatFail(t *testing.T) {
 	empty, err := testserver.StartPrometheus(t.TempDir(), "groups: []\n")
 	must(t, err)
 	defer empty.Stop()
+	target.Config.Monitoring.Rules = generated(t, generatedRules)
+	others := target.lookRules(t.Context(), false)
+	if got := statuses(others); got["rules"] != report.OK || got["rules/others"] != report.Warning {
+		t.Errorf("rules of others that fail: %+v", others)
+	}
+	target.Config.Monitoring.Rules = generated(t, badRules)
+	if f := target.lookRules(t.Context(), false)[0]; f.Status != report.Fault {
+		t.Errorf("by the service's file: %+v", f)
+	}
 	target.Config.Monitoring.Prometheus = empty.URL
 	if f := target.lookRules(t.Context(), true)[0]; f.Status != report.Fault || f.Found != "Prometheus has loaded none" {
 		t.Errorf("without rules: %+v", f)

@@ -34,7 +34,7 @@ var checkConnections = Check{
 		one("price-source", "price source", lookPriceSource)
 		one("package-index", "package index", lookPackageIndex)
 		one("api-port", "API port", lookPort)
-		one("monitoring", "Prometheus and Alertmanager", lookMonitoring)
+		looks = append(looks, look{at: "Prometheus and Alertmanager", see: func(ctx context.Context, t *Target) []report.Finding { return lookMonitoring(ctx, t, s.Live != nil) }})
 		return lookAll(ctx, t, looks...)
 	},
 }
@@ -165,17 +165,24 @@ func (t *Target) lookStopWait(ctx context.Context, looked string) (report.Findin
 	return report.Finding{}, true
 }
 
-// lookMonitoring asks before the stop for what the verification will ask for.
-func lookMonitoring(ctx context.Context, t *Target) report.Finding {
-	for _, f := range verifyAlerts.look(ctx, t, Subject{}) {
+// lookMonitoring asks before the stop for what the verification will ask for,
+// but for what fires: rules and routes that are not as they should be would
+// undo the deployment then.
+func lookMonitoring(ctx context.Context, t *Target, compare bool) []report.Finding {
+	var wrong []report.Finding
+	for _, f := range t.lookAlerting(ctx, compare) {
 		if f.Status == report.Unknown {
 			f.Status = report.Fault // that it answers is what is looked for here
 		}
 		if f.Status != report.OK {
-			return f
+			f.Key = "monitoring/" + f.Key
+			wrong = append(wrong, f)
 		}
 	}
-	return found("Prometheus and Alertmanager", "answer, with alert rules loaded")
+	if len(wrong) > 0 {
+		return wrong
+	}
+	return []report.Finding{marked(found("Prometheus and Alertmanager", "answer, with alert rules loaded"), "monitoring", nil)}
 }
 
 // lookPort finds a stranger on the API's port before supervisor does.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,8 +25,11 @@ var verifyLogs = Check{
 			return []report.Finding{unseen("logs", err, "see logs.files in "+t.Config.File)}
 		}
 		findings := []report.Finding{t.judgeLogs(r, s.Since)}
+		others := r.Older > 0 || slices.ContainsFunc(r.Files, func(f servicelog.File) bool { return f.Err == nil })
 		for _, f := range r.Files {
 			switch {
+			case errors.Is(f.Err, servicelog.ErrUndated) && others:
+				findings = append(findings, withNumbers(warn(f.Path, f.Err.Error(), "give its lines a time, or leave it out of logs.files in "+t.Config.File), path.Base(f.Path), map[string]int64{"not_looked": 1}))
 			case errors.Is(f.Err, servicelog.ErrBinary):
 				findings = append(findings, withNumbers(warn(f.Path, f.Err.Error(), "leave it out of logs.files in "+t.Config.File), path.Base(f.Path), nil))
 			case f.Err != nil:
@@ -59,8 +63,14 @@ func (t *Target) judgeLogs(r servicelog.Report, since time.Time) report.Finding 
 		}
 		f = fault(looked, what, "see "+r.Groups[0].File+"; thresholds.log_errors in "+t.Config.File+" is how many may be")
 	}
-	return withNumbers(f, "errors", map[string]int64{"looked": r.Lines, "violations": r.Errors, "tolerated": allowed, "kinds": int64(len(r.Groups)), "ungrouped": r.Ungrouped,
-		"files": int64(len(r.Files)), "older_files": int64(r.Older), "bytes": r.Bytes}, samples...)
+	counts := map[string]int64{"looked": r.Lines, "violations": r.Errors, "tolerated": allowed, "kinds": int64(len(r.Groups)), "ungrouped": r.Ungrouped,
+		"files": int64(len(r.Files)), "older_files": int64(r.Older), "bytes": r.Bytes}
+	if r.Lines == 0 {
+		// A service that logs warnings only may be silent at first: no fault.
+		counts["not_looked"] = 1
+		f = warn(looked, "nothing was written since the cut-over: there is nothing to judge", "see LOG_DIR in .env, and logs.files in "+t.Config.File)
+	}
+	return withNumbers(f, "errors", counts, samples...)
 }
 
 func groupText(g servicelog.Group) string {

@@ -45,13 +45,16 @@ func TestVerifyLogs(t *testing.T) {
 		want    map[string]report.Status
 		found   string
 	}{
-		"fine":         {map[string]string{"etf_service.log": line("INFO", "x") + line("WARNING", "y")}, 0, map[string]report.Status{"errors": report.OK}, "2 lines, 0 of them errors"},
-		"errors":       {map[string]string{"etf_service.log": line("ERROR", "cannot login with correct-horse") + line("ERROR", "update 1 failed"), "etf_service.log.1": line("CRITICAL", "update 2 failed")}, 2, map[string]report.Status{"errors": report.Fault}, "3 errors in 3 lines, 2 may be; 2 kinds: 2 × app: update 1 failed"},
-		"tolerated":    {map[string]string{"etf_service.log": line("ERROR", "x")}, 1, map[string]report.Status{"errors": report.OK}, "1 of them errors"},
-		"no file":      {map[string]string{"celerybeat-schedule": "x"}, 0, map[string]report.Status{"errors": report.OK, "*.log*": report.Unknown}, "0 lines"},
-		"binary":       {map[string]string{"a.log": line("INFO", "x"), "b.log": "\x00\x01"}, 0, map[string]report.Status{"errors": report.OK, "b.log": report.Warning}, ""},
-		"not its form": {map[string]string{"a.log": "hello\n"}, 0, map[string]report.Status{"errors": report.OK, "a.log": report.Unknown}, ""},
-		"a long line":  {map[string]string{"a.log": line("INFO", "x") + `{"time": "` + time.Now().UTC().Format(time.RFC3339) + `", "message": "` + strings.Repeat("x", 5<<20) + `"}`}, 0, map[string]report.Status{"errors": report.OK, "a.log": report.Warning}, ""},
+		"fine":             {map[string]string{"etf_service.log": line("INFO", "x") + line("WARNING", "y")}, 0, map[string]report.Status{"errors": report.OK}, "2 lines, 0 of them errors"},
+		"errors":           {map[string]string{"etf_service.log": line("ERROR", "cannot login with correct-horse") + line("ERROR", "update 1 failed"), "etf_service.log.1": line("CRITICAL", "update 2 failed")}, 2, map[string]report.Status{"errors": report.Fault}, "3 errors in 3 lines, 2 may be; 2 kinds: 2 × app: update 1 failed"},
+		"tolerated":        {map[string]string{"etf_service.log": line("ERROR", "x")}, 1, map[string]report.Status{"errors": report.OK}, "1 of them errors"},
+		"no file":          {map[string]string{"celerybeat-schedule": "x"}, 0, map[string]report.Status{"errors": report.Warning, "*.log*": report.Unknown}, "nothing was written since the cut-over"},
+		"binary":           {map[string]string{"a.log": line("INFO", "x"), "b.log": "\x00\x01"}, 0, map[string]report.Status{"errors": report.OK, "b.log": report.Warning}, ""},
+		"not its form":     {map[string]string{"a.log": "hello\n"}, 0, map[string]report.Status{"errors": report.Warning, "a.log": report.Unknown}, ""},
+		"one not its form": {map[string]string{"a.log": "hello\n", "b.log": line("INFO", "x")}, 0, map[string]report.Status{"errors": report.OK, "a.log": report.Warning}, "1 lines"},
+		"empty":            {map[string]string{"a.log": ""}, 0, map[string]report.Status{"errors": report.Warning}, "nothing was written since the cut-over"},
+		"older":            {map[string]string{"old.log": line("ERROR", "x")}, 0, map[string]report.Status{"errors": report.Warning}, "nothing was written since the cut-over"},
+		"a long line":      {map[string]string{"a.log": line("INFO", "x") + `{"time": "` + time.Now().UTC().Format(time.RFC3339) + `", "message": "` + strings.Repeat("x", 5<<20) + `"}`}, 0, map[string]report.Status{"errors": report.OK, "a.log": report.Warning}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			target := filed(t)
@@ -59,6 +62,9 @@ func TestVerifyLogs(t *testing.T) {
 			must(t, os.MkdirAll(dir, 0o755))
 			for name, content := range c.files {
 				must(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600))
+				if name == "old.log" {
+					must(t, os.Chtimes(filepath.Join(dir, name), since, since.Add(-time.Hour)))
+				}
 			}
 			target.Config.Logs.Files = []string{dir + "/*.log*"}
 			target.Config.Thresholds.LogErrors = c.allowed
@@ -66,7 +72,7 @@ func TestVerifyLogs(t *testing.T) {
 			if diff := diffOf(c.want, statuses(got)); diff != "" {
 				t.Errorf("%+v\n%s", got, diff)
 			}
-			if f := finding(t, got, "errors"); !strings.Contains(f.Found, c.found) || strings.Contains(fmt.Sprint(f), "correct-horse") {
+			if f := finding(t, got, "errors"); !strings.Contains(f.Found, c.found) || strings.Contains(fmt.Sprint(f), "correct-horse") || f.Counts["not_looked"] == 1 != (f.Status == report.Warning) {
 				t.Errorf("got %+v", f)
 			}
 		})

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	dto "github.com/prometheus/client_model/go"
@@ -26,8 +27,8 @@ var verifyMetrics = Check{
 			return []report.Finding{withNumbers(fault(t.Config.API.Metrics, firstLine(err.Error()), "see the API's log"), "metrics", nil)}
 		}
 		findings := t.lookExposed(families)
-		return append(findings, lookAll(ctx, t, look{"Prometheus", collectTime + 2*t.Config.Timeouts.Connect, func(ctx context.Context, t *Target) []report.Finding {
-			return t.lookScraped(ctx, s.Since, collectTime)
+		return append(findings, lookAll(ctx, t, look{"Prometheus", t.Config.Timeouts.Verify + t.Config.Timeouts.Check, func(ctx context.Context, t *Target) []report.Finding {
+			return t.lookScraped(ctx, s.Since, t.collectable(families))
 		}})...)
 	},
 }
@@ -81,6 +82,14 @@ func (t *Target) requiredMetrics() []string {
 		all = append(all, m.Name)
 	}
 	return all
+}
+
+// collectable are the required metrics that Prometheus can have a value of: not
+// those that are exposed without one.
+func (t *Target) collectable(families map[string]*dto.MetricFamily) []string {
+	return slices.DeleteFunc(slices.Clone(t.requiredMetrics()), func(name string) bool {
+		return families[name] != nil && len(families[name].GetMetric()) == 0
+	})
 }
 
 // fewOf is the beginning of a list for people; programs get it whole.

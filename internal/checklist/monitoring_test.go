@@ -1,6 +1,7 @@
 package checklist
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -8,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -79,6 +81,9 @@ func TestExposedMetrics(t *testing.T) {
 		"one missing":           {strings.ReplaceAll(good, "etf_errors_total", "etf_mistakes_total"), nil, report.Fault, "etf_errors_total is missing"},
 		"another type":          {strings.Replace(good, "etf_active_updates gauge", "etf_active_updates counter", 1), nil, report.Fault, "etf_active_updates has type counter, not gauge"},
 		"a value of its own":    {strings.Replace(good, `status="completed"`, `status="x"`, 1), nil, report.Warning, `unknown status: "x"`},
+		"not counted yet":       {strings.Replace(good, "etf_errors_total{error_type=\"price_missing\"} 0\n", "", 1), nil, report.Warning, "etf_errors_total is declared and has no value yet"},
+		"without labels":        {regexp.MustCompile(`\{(status|error_type)=[^}]*\}`).ReplaceAllString(good, ""), nil, report.Warning, "etf_updates_total lacks the label status"},
+		"a label pid":           {strings.Replace(good, "\netf_active_updates ", "\netf_active_updates{pid=\"1\"} ", 1), nil, report.Fault, "has a label pid"},
 		"not of the catalog":    {good + "mine 1\n", []string{"mine"}, report.OK, "all 1 required ones"},
 		"of it and not":         {good, []string{"etf_active_updates", "theirs"}, report.Fault, "theirs is missing"},
 		"not there":             {"", nil, report.Fault, "/metrics answers 404 Not Found"},
@@ -98,9 +103,15 @@ func TestExposedMetrics(t *testing.T) {
 
 func TestScraped(t *testing.T) {
 	target, page, host := exposing(t)
-	patience := collectTime
+	room := time.Minute
 	look := func(since time.Time) report.Finding {
-		got := target.lookScraped(t.Context(), since, patience)
+		ctx, cancel := context.WithTimeout(t.Context(), room+2*(target.Config.Timeouts.Connect+target.Config.Thresholds.Latency))
+		defer cancel()
+		families, err := target.metrics(ctx)
+		if err != nil {
+			families = nil
+		}
+		got := target.lookScraped(ctx, since, target.collectable(families))
 		if len(got) != 1 || got[0].Key != "scrape" {
 			t.Fatalf("got %+v", got)
 		}
@@ -116,7 +127,12 @@ func TestScraped(t *testing.T) {
 	if f := look(time.Now()); f.Status != report.OK || f.Counts["looked"] != 5 || f.Counts["targets"] != 1 {
 		t.Errorf("scraped: %+v", f)
 	}
-	patience = 2 * time.Second
+	page.Store(regexp.MustCompile(`(?m)^etf_(updates|errors)_total.*\n`).ReplaceAllString(metricsPage(), ""))
+	if f := look(time.Now()); f.Status != report.OK || f.Counts["looked"] != 3 {
+		t.Errorf("counters that nobody has counted: %+v", f)
+	}
+	page.Store(metricsPage())
+	room = 2 * time.Second
 	target.Config.Metrics.Required = []string{"etf_active_updates", "etf_missing"}
 	if f := look(time.Time{}); f.Status != report.Fault || !strings.Contains(f.Found, "has no etf_missing from") {
 		t.Errorf("one is missing: %+v", f)
@@ -129,6 +145,19 @@ func TestScraped(t *testing.T) {
 	target.Config.API.URL = "http://127.0.0.1:1"
 	if f := look(time.Time{}); f.Status != report.Fault || !strings.Contains(f.Found, "it has "+"http://"+host+"/metrics") {
 		t.Errorf("another API: %+v", f)
+	}
+	target.Config.API.URL = "http://" + host
+	rare, err := testserver.StartPrometheus(t.TempDir(), rules, fmt.Sprintf("scrape_configs: [{job_name: etf, scrape_interval: 10h, static_configs: [{targets: [%q]}]}]", host))
+	must(t, err)
+	defer rare.Stop()
+	target.Config.Monitoring.Prometheus = rare.URL
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		if _, err := target.apiTargets(t.Context()); err == nil {
+			break
+		}
+	}
+	if f := look(time.Now()); f.Status != report.Warning || f.Counts["not_looked"] != 1 || !strings.Contains(f.Found, "only every 10 h") {
+		t.Errorf("the next scrape comes too late: %+v", f)
 	}
 }
 
@@ -149,7 +178,7 @@ func TestMonitoringThatDoesNotAnswer(t *testing.T) {
 			target.Config.Timeouts.Connect, target.Config.Thresholds.Latency = 300*time.Millisecond, 100*time.Millisecond
 			began := time.Now()
 			findings := verifyAlerts.look(t.Context(), target, Subject{Live: &release.Release{}})
-			findings = append(findings, target.lookScraped(t.Context(), time.Time{}, time.Second)...)
+			findings = append(findings, target.lookScraped(t.Context(), time.Time{}, nil)...)
 			for _, f := range findings {
 				if f.Status != report.Unknown {
 					t.Errorf("got %+v", f)
@@ -158,8 +187,10 @@ func TestMonitoringThatDoesNotAnswer(t *testing.T) {
 			if len(findings) != 4 || time.Since(began) > 3*time.Second {
 				t.Errorf("%d findings after %s: %+v", len(findings), time.Since(began), findings)
 			}
-			if f := lookMonitoring(t.Context(), target); f.Status != report.Fault {
-				t.Errorf("before a deployment: %+v", f)
+			for _, f := range lookMonitoring(t.Context(), target, true) {
+				if f.Status != report.Fault {
+					t.Errorf("before a deployment: %+v", f)
+				}
 			}
 		})
 	}

@@ -14,9 +14,13 @@ import (
 	"github.com/goldfinch-etf/etf-deploy/internal/report"
 )
 
-// collectTime is how long Prometheus gets to collect for the first time: more
-// than its scrape interval of the plan, 15 seconds.
-const collectTime = 40 * time.Second
+const (
+	// collectTime is how long Prometheus gets at least to collect for the first
+	// time: more than its scrape interval of the plan, 15 seconds.
+	collectTime = 40 * time.Second
+	// scrapeGrace is how much longer than its interval a scrape may take.
+	scrapeGrace = 10 * time.Second
+)
 
 // A scrapeTarget is one that Prometheus collects from.
 type scrapeTarget struct {
@@ -28,35 +32,66 @@ type scrapeTarget struct {
 	ScrapeInterval string            `json:"scrapeInterval"` // missing in old versions
 }
 
+// interval is how often it is collected from.
+func (s scrapeTarget) interval() time.Duration {
+	interval, err := time.ParseDuration(s.ScrapeInterval)
+	if err != nil {
+		return time.Minute
+	}
+	return interval
+}
+
 var errNoTarget = errors.New("no target of it is the service's API")
 
-// lookScraped asks Prometheus whether it collects the service's metrics, all
-// of them, and still does since the cut-over. It gets this long to begin.
-func (t *Target) lookScraped(ctx context.Context, since time.Time, patience time.Duration) []report.Finding {
+// lookScraped asks Prometheus whether it collects these metrics of the service,
+// and still does since the cut-over. It gets until its next scrape to begin, as
+// far as ctx allows.
+func (t *Target) lookScraped(ctx context.Context, since time.Time, required []string) []report.Finding {
 	const looked = "Prometheus"
 	see := "see monitoring.prometheus in " + t.Config.File
 	if t.Config.Monitoring.Prometheus == "" {
 		return []report.Finding{withNumbers(fault(looked, "monitoring.prometheus is not configured: nobody collects the metrics", "set it in "+t.Config.File), "scrape", nil)}
 	}
-	for end := t.Now().Add(patience); ; {
+	began, room := t.Now(), t.roomOf(ctx)
+	for {
 		targets, err := t.apiTargets(ctx)
 		if err != nil && !errors.Is(err, errNoTarget) {
 			return []report.Finding{withNumbers(unseen(looked, notAnswering("Prometheus", t.Config.Monitoring.Prometheus, err), see), "scrape", nil)}
 		}
-		wrong := ""
+		wrong, interval, late := "", time.Duration(0), false
+		for _, target := range targets {
+			interval, late = max(interval, target.interval()), late || target.LastScrape.Before(began)
+		}
 		if err != nil {
 			wrong = err.Error()
-		} else if wrong, err = t.wrongWithScrapes(ctx, targets, since); err != nil {
+		} else if wrong, err = t.wrongWithScrapes(ctx, targets, since, required); err != nil {
 			return []report.Finding{withNumbers(unseen(looked, notAnswering("Prometheus", t.Config.Monitoring.Prometheus, err), see), "scrape", nil)}
 		}
-		counts := map[string]int64{"looked": int64(len(t.requiredMetrics())), "targets": int64(len(targets))}
+		counts := map[string]int64{"looked": int64(len(required)), "targets": int64(len(targets))}
 		if wrong == "" {
-			return []report.Finding{withNumbers(found(looked, "collects all %d metrics from %s", len(t.requiredMetrics()), targets[0].ScrapeURL), "scrape", counts)}
+			return []report.Finding{withNumbers(found(looked, "collects all %d metrics from %s", len(required), targets[0].ScrapeURL), "scrape", counts)}
 		}
-		if t.Now().After(end) || sleep(ctx, 500*time.Millisecond) != nil {
-			return []report.Finding{withNumbers(fault(looked, wrong, "see scrape_configs in prometheus.yml, and /targets of Prometheus"), "scrape", counts)}
+		if t.Now().Sub(began) < min(max(collectTime, interval+scrapeGrace), room) && sleep(ctx, 500*time.Millisecond) == nil {
+			continue
 		}
+		// What it saw before may have been the restart.
+		if late && interval+scrapeGrace > room {
+			wrong += fmt.Sprintf("; it collects only every %s, and there are %s to wait for the next time", report.Duration(interval), report.Duration(room))
+			counts["not_looked"] = 1
+			return []report.Finding{withNumbers(warn(looked, wrong, "run verify:metrics again later, or lower scrape_interval in prometheus.yml"), "scrape", counts)}
+		}
+		return []report.Finding{withNumbers(fault(looked, wrong, "see scrape_configs in prometheus.yml, and /targets of Prometheus"), "scrape", counts)}
 	}
+}
+
+// roomOf is how long may be waited until ctx ends, and what is asked last still
+// be answered.
+func (t *Target) roomOf(ctx context.Context) time.Duration {
+	end, ok := ctx.Deadline()
+	if !ok {
+		return collectTime
+	}
+	return time.Until(end) - 2*(t.Config.Timeouts.Connect+t.Config.Thresholds.Latency)
 }
 
 // apiTargets are those whose pages are the service's metrics. Prometheus may
@@ -98,13 +133,9 @@ func (t *Target) apiTargets(ctx context.Context) ([]scrapeTarget, error) {
 
 // wrongWithScrapes says what is wrong with these targets now; empty when
 // nothing is.
-func (t *Target) wrongWithScrapes(ctx context.Context, targets []scrapeTarget, since time.Time) (string, error) {
+func (t *Target) wrongWithScrapes(ctx context.Context, targets []scrapeTarget, since time.Time, required []string) (string, error) {
 	for _, target := range targets {
-		interval, err := time.ParseDuration(target.ScrapeInterval)
-		if err != nil {
-			interval = time.Minute
-		}
-		oldest := t.Now().Add(-3*interval - 10*time.Second)
+		oldest := t.Now().Add(-3*target.interval() - scrapeGrace)
 		if since.After(oldest) {
 			oldest = since
 		}
@@ -115,7 +146,7 @@ func (t *Target) wrongWithScrapes(ctx context.Context, targets []scrapeTarget, s
 			return fmt.Sprintf("%s was last collected from at %s", target.ScrapeURL, target.LastScrape.UTC().Format(time.RFC3339)), nil
 		}
 	}
-	missing, err := t.notCollected(ctx, targets[0])
+	missing, err := t.notCollected(ctx, targets[0], required)
 	if len(missing) > 0 {
 		return "has no " + join(missing) + " from " + targets[0].ScrapeURL, err
 	}
@@ -124,9 +155,9 @@ func (t *Target) wrongWithScrapes(ctx context.Context, targets []scrapeTarget, s
 
 // notCollected asks in one query which of the required metrics Prometheus has
 // no value of, from this target.
-func (t *Target) notCollected(ctx context.Context, target scrapeTarget) (missing []string, err error) {
+func (t *Target) notCollected(ctx context.Context, target scrapeTarget, required []string) (missing []string, err error) {
 	var names []string
-	for _, name := range t.requiredMetrics() {
+	for _, name := range required {
 		names = append(names, seriesOf(name)...)
 	}
 	query := fmt.Sprintf("count by (__name__) ({__name__=~%q,job=%q,instance=%q})", strings.Join(names, "|"), target.Labels["job"], target.Labels["instance"])
@@ -142,7 +173,7 @@ func (t *Target) notCollected(ctx context.Context, target scrapeTarget) (missing
 	for _, r := range answer.Data.Result {
 		collected[r.Metric["__name__"]] = true
 	}
-	for _, name := range t.requiredMetrics() {
+	for _, name := range required {
 		if !slices.ContainsFunc(seriesOf(name), func(s string) bool { return collected[s] }) {
 			missing = append(missing, name)
 		}

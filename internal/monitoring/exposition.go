@@ -20,7 +20,22 @@ func Parse(text string) (map[string]*dto.MetricFamily, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading metrics: %w", err)
 	}
+	addDeclared(families, text)
 	return families, nil
+}
+
+// addDeclared adds what has a type and no value, which the parser leaves out: a
+// counter with labels has none before somebody counts.
+func addDeclared(families map[string]*dto.MetricFamily, text string) {
+	for line := range strings.Lines(text) {
+		words := strings.Fields(line)
+		if len(words) != 4 || words[0] != "#" || words[1] != "TYPE" || families[words[2]] != nil {
+			continue
+		}
+		if kind, ok := dto.MetricType_value[strings.ToUpper(words[3])]; ok {
+			families[words[2]] = &dto.MetricFamily{Name: &words[2], Type: dto.MetricType(kind).Enum()}
+		}
+	}
 }
 
 // fromOpenMetrics names counters as the older form does, in which the type is
@@ -49,10 +64,14 @@ type Problems struct {
 	Warnings []string
 }
 
-// Check holds what is exposed against the declaration.
+// Check holds what is exposed against the declaration. Other labels than the
+// catalog's are no fault: the plan's metrics have none.
 func (m Metric) Check(family *dto.MetricFamily) (p Problems) {
 	if got := family.GetType(); got != m.Type {
 		p.Faults = append(p.Faults, fmt.Sprintf("has type %s, not %s", lower(got), lower(m.Type)))
+	}
+	if len(family.GetMetric()) == 0 {
+		p.Warnings = append(p.Warnings, "is declared and has no value yet")
 	}
 	said := map[string]bool{} // each problem once, however many series have it
 	once := func(add func(string), format string, args ...any) {
@@ -70,14 +89,14 @@ func (m Metric) Check(family *dto.MetricFamily) (p Problems) {
 			case i < 0 && pair.GetName() == "pid":
 				once(faults, "has a label pid: each process is a series of its own, and stays when it dies; its multiprocess mode must be %s", m.Mode)
 			case i < 0:
-				once(faults, "has a label %s that it should not have", pair.GetName())
+				once(warnings, "has a label %s that it should not have", pair.GetName())
 			case len(m.Labels[i].Values) > 0 && !slices.Contains(m.Labels[i].Values, pair.GetValue()):
 				once(warnings, "has an unknown %s: %q", pair.GetName(), pair.GetValue())
 			}
 		}
 		for _, l := range m.Labels {
 			if !slices.ContainsFunc(series.GetLabel(), func(p *dto.LabelPair) bool { return p.GetName() == l.Name }) {
-				once(faults, "lacks the label %s", l.Name)
+				once(warnings, "lacks the label %s", l.Name)
 			}
 		}
 		if m.Type == dto.MetricType_HISTOGRAM && family.GetType() == m.Type {

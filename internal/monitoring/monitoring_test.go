@@ -106,15 +106,17 @@ func TestCheck(t *testing.T) {
 		fault    string
 		warning  string
 	}{
-		"as declared":   {"", "", "", ""},
-		"another type":  {"# TYPE etf_updates_total counter", "# TYPE etf_updates_total gauge", "etf_updates_total has type gauge, not counter", ""},
-		"no type":       {"# TYPE etf_active_updates gauge", "", "etf_active_updates has type untyped, not gauge", ""},
-		"a pid":         {"etf_active_updates 0.0", "etf_active_updates{pid=\"17\"} 0.0\netf_active_updates{pid=\"18\"} 1.0", "etf_active_updates has a label pid: each process is a series of its own, and stays when it dies; its multiprocess mode must be livesum", ""},
-		"another label": {`{status="completed"}`, `{status="completed",symbol="x"}`, "etf_updates_total has a label symbol that it should not have", ""},
-		"without label": {`{status="completed"}`, "", "etf_updates_total lacks the label status", ""},
-		"unknown value": {`{status="completed"}`, `{status="cancelled"}`, "", `has an unknown status: "cancelled"`},
-		"no bucket":     {"etf_update_duration_seconds_bucket{le=\"0.1\"} 0.0\n", "", "", "lacks the buckets [0.1]"},
-		"bare summary":  {"# TYPE etf_update_duration_seconds histogram", "# TYPE etf_update_duration_seconds summary", "etf_update_duration_seconds has type summary, not histogram", ""},
+		"as declared":            {"", "", "", ""},
+		"another type":           {"# TYPE etf_updates_total counter", "# TYPE etf_updates_total gauge", "etf_updates_total has type gauge, not counter", ""},
+		"no type":                {"# TYPE etf_active_updates gauge", "", "etf_active_updates has type untyped, not gauge", ""},
+		"a pid":                  {"etf_active_updates 0.0", "etf_active_updates{pid=\"17\"} 0.0\netf_active_updates{pid=\"18\"} 1.0", "etf_active_updates has a label pid: each process is a series of its own, and stays when it dies; its multiprocess mode must be livesum", ""},
+		"another label":          {`{status="completed"}`, `{status="completed",symbol="x"}`, "", "has a label symbol that it should not have"},
+		"without label":          {`{status="completed"}`, "", "", "lacks the label status"},
+		"no value":               {"etf_updates_total{status=\"completed\"} 3.0\n", "", "", "is declared and has no value yet"},
+		"no value, another type": {"# TYPE etf_updates_total counter\netf_updates_total{status=\"completed\"} 3.0\n", "# TYPE etf_updates_total gauge\n", "etf_updates_total has type gauge, not counter", "is declared and has no value yet"},
+		"unknown value":          {`{status="completed"}`, `{status="cancelled"}`, "", `has an unknown status: "cancelled"`},
+		"no bucket":              {"etf_update_duration_seconds_bucket{le=\"0.1\"} 0.0\n", "", "", "lacks the buckets [0.1]"},
+		"bare summary":           {"# TYPE etf_update_duration_seconds histogram", "# TYPE etf_update_duration_seconds summary", "etf_update_duration_seconds has type summary, not histogram", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, n := problems(t, strings.Replace(exposed, c.old, c.new, 1))
@@ -134,6 +136,10 @@ func TestParse(t *testing.T) {
 		"etf_updates_total{status=\"completed\"} 3.0", "# UNIT etf_updates updates\netf_updates_total{status=\"completed\"} 3.0 # {trace_id=\"x\"} 1.0").Replace(exposed) + "# EOF\n"
 	if got, n := problems(t, open); n != 5 || len(got.Faults)+len(got.Warnings) > 0 {
 		t.Errorf("OpenMetrics: %d, %+v", n, got)
+	}
+	bare := strings.Replace(open, "etf_errors_total{error_type=\"api_error\"} 0.0\n", "", 1)
+	if got, n := problems(t, bare); n != 5 || len(got.Faults) > 0 || strings.Join(got.Warnings, "|") != "is declared and has no value yet" {
+		t.Errorf("OpenMetrics without a value: %d, %+v", n, got)
 	}
 	for _, bad := range []string{"<html>not found</html>", "etf_active_updates zero\n", "a{b=\"c} 1\n", "\x00\xff"} {
 		if _, err := Parse(bad); err == nil {

@@ -15,7 +15,7 @@ type Group struct {
 	Count     int64     `json:"count"`
 	Logger    string    `json:"logger,omitempty"`
 	Message   string    `json:"message"`             // of the first one, its first line
-	Exception string    `json:"exception,omitempty"` // of the first one, the last line
+	Exception string    `json:"exception,omitempty"` // of the first one, what was raised
 	File      string    `json:"file"`                // in which the first one stands
 	First     time.Time `json:"first"`
 	Last      time.Time `json:"last"`
@@ -51,7 +51,7 @@ func (g *groups) add(r record, at time.Time, file string) *Group {
 	}
 	n := &Group{Count: 1, Logger: r.text(r.logger), Message: r.text(firstOf(r)), File: file, First: at, Last: at}
 	if r.exception != nil {
-		n.Exception = r.text(lastLine(r.exception, r.json))
+		n.Exception = r.text(raised(r.exception, r.json))
 	}
 	g.by[string(g.key)] = n
 	return n
@@ -128,19 +128,21 @@ func printable(s string) string {
 	}, strings.ToValidUTF8(s, "·"))
 }
 
-// lastLine of a traceback is what was raised.
-func lastLine(b []byte, escaped bool) []byte {
+// raised is the line of a traceback that says what was raised; of a text that
+// is none, its last.
+func raised(b []byte, escaped bool) (line []byte) {
 	end := []byte("\n")
 	if escaped {
 		end = []byte(`\n`)
 	}
-	for bytes.HasSuffix(b, end) {
-		b = b[:len(b)-len(end)]
+	var trace traceback
+	found := false
+	for part := range bytes.SplitSeq(b, end) {
+		if is := trace.raises(part); is || !found && len(part) > 0 {
+			line, found = part, found || is
+		}
 	}
-	if n := bytes.LastIndex(b, end); n >= 0 {
-		b = b[n+len(end):]
-	}
-	return b[:min(len(b), maxMessage)]
+	return line[:min(len(line), maxMessage)]
 }
 
 // fingerprint appends what a message has in common with others of its kind:

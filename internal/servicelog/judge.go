@@ -31,6 +31,7 @@ type judge struct {
 	at     int64  // of the last record; 0: none had a time yet
 	inside bool   // it is one of those that count
 	open   *Group // the error whose traceback may follow
+	trace  traceback
 }
 
 // stream reads a log to its end.
@@ -68,7 +69,7 @@ func (j *judge) line(line []byte, cut bool) {
 			j.at -= j.offset
 		}
 	}
-	j.open, j.inside = nil, j.at >= j.since && j.at != 0
+	j.open, j.trace, j.inside = nil, false, j.at >= j.since && j.at != 0
 	if !j.inside {
 		return
 	}
@@ -87,14 +88,32 @@ func (j *judge) line(line []byte, cut bool) {
 	j.file.leveled++
 }
 
-// more is a line that belongs to the record before, such as of a traceback.
-// What stands at its margin last is what was raised.
+// more is a line that belongs to the record before, such as of a traceback. Of
+// several what was raised last counts.
 func (j *judge) more(line []byte) {
 	if !j.inside {
 		return
 	}
 	j.file.Lines++
-	if j.open != nil && line[0] != ' ' && line[0] != '\t' && !bytes.HasPrefix(line, []byte("Traceback (")) {
+	if j.open != nil && j.trace.raises(line) {
 		j.open.Exception = printable(string(line[:min(len(line), maxMessage)]))
 	}
+}
+
+// A traceback is being followed: its frames are indented, and what was raised
+// stands below them at the margin. What comes after that, such as "[SQL: …]"
+// or "(Background on this error at: …)", is more of its text.
+type traceback bool
+
+// raises reports whether this line of it is what was raised.
+func (t *traceback) raises(line []byte) bool {
+	if bytes.HasPrefix(line, []byte("Traceback (")) {
+		*t = true
+		return false
+	}
+	if !*t || len(line) == 0 || line[0] == ' ' || line[0] == '\t' {
+		return false
+	}
+	*t = false
+	return true
 }

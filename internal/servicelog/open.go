@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io"
 	"path"
+	"slices"
 	"strings"
 	"time"
 )
@@ -18,6 +19,9 @@ var errMoved = errors.New("the file was rotated away")
 
 // ErrBinary is of a file that is no text.
 var ErrBinary = errors.New("it is no text, and no log")
+
+// ErrUndated is of a file such as of a program's bare output.
+var ErrUndated = errors.New("no line of it has a time: what was written since the cut-over cannot be told from the rest")
 
 const (
 	headSize = 64 << 10 // of a file's beginning, and of its end, for its times
@@ -51,15 +55,13 @@ func (p *pass) open(ctx context.Context, s *source, late bool) (*opened, error) 
 	}
 	s.head = string(head[:min(len(head), headKept)])
 	first := firstStamp(head)
-	if !packed[path.Ext(s.path)] {
-		if err := p.zoneOf(ctx, *s, first); err != nil {
-			file.Close()
-			return nil, err
-		}
+	if s.offset, err = p.zoneOf(ctx, *s, first); err != nil {
+		file.Close()
+		return nil, err
 	}
 	o := &opened{r, file, first.ns, bytes.IndexByte(head, 0) >= 0}
 	if first.known && !first.zoned {
-		o.first -= int64(p.report.Offset)
+		o.first -= int64(s.offset)
 	}
 	if late {
 		s.upTo = p.readOf(*s)
@@ -125,32 +127,51 @@ func (p *pass) readOf(s source) int64 {
 	return 0
 }
 
-// zoneOf finds out in which zone a service writes that does not say so: the
-// file was last written when its last record was. Where that cannot be seen it
-// is UTC.
-func (p *pass) zoneOf(ctx context.Context, s source, first stamp) error {
+// zoneAgrees is how far a file's last record may be from when it was last
+// written: other processes' times, and text without a time, stand behind it.
+const zoneAgrees = 2 * time.Minute
+
+// zoneOf finds out whether a service that does not say so writes UTC or the
+// host's time: a file was last written when its last record was. One of which
+// neither can be seen is as the file whose rotation it is, or UTC: a zone that
+// was guessed would shift what counts by hours.
+func (p *pass) zoneOf(ctx context.Context, s source, first stamp) (time.Duration, error) {
 	if !first.known || first.zoned {
-		return nil
+		return 0, nil
+	}
+	last, err := p.newest(ctx, s)
+	if err != nil {
+		return 0, err
+	}
+	_, seconds := s.info.ModTime.In(time.Local).Zone()
+	local := time.Duration(seconds) * time.Second
+	apart := time.Unix(0, last.ns).Sub(s.info.ModTime)
+	switch {
+	case last.known && apart.Abs() <= zoneAgrees:
+		return 0, nil
+	case last.known && !last.zoned && (apart-local).Abs() <= zoneAgrees:
+		return local, nil
+	}
+	for _, d := range slices.Backward(p.done) {
+		if strings.HasPrefix(s.path, d.path) && d.path != s.path {
+			return d.offset, nil
+		}
+	}
+	return 0, nil
+}
+
+// newest is the time of a file's last record; not known of a packed one.
+func (p *pass) newest(ctx context.Context, s source) (stamp, error) {
+	if packed[path.Ext(s.path)] {
+		return stamp{}, nil
 	}
 	r, err := p.at(ctx, s, max(0, s.info.Size-headSize))
 	if err != nil {
-		return err
+		return stamp{}, err
 	}
 	defer r.Close()
 	tail, err := io.ReadAll(io.LimitReader(r, headSize))
-	if err != nil {
-		return err
-	}
-	last := lastStamp(tail)
-	if !last.known || last.zoned {
-		return nil
-	}
-	apart := time.Unix(0, last.ns).Sub(s.info.ModTime)
-	offset := apart.Round(30 * time.Minute)
-	if rest := apart - offset; rest.Abs() < 5*time.Second && offset.Abs() <= 14*time.Hour {
-		p.report.Offset = offset
-	}
-	return nil
+	return lastStamp(tail), err
 }
 
 // judged is why nothing can be said of a file that was read; nil when it can.
@@ -159,7 +180,7 @@ func (f *File) judged() error {
 	case f.undated && f.binary:
 		return ErrBinary
 	case f.undated && f.Bytes > 0:
-		return errors.New("no line of it has a time: what was written since the cut-over cannot be told from the rest")
+		return ErrUndated
 	case f.leveled == 0 && f.unleveled > 0:
 		return errors.New("no line of it has a level: errors cannot be told from the rest")
 	}

@@ -13,14 +13,13 @@ import (
 
 // A Report is what was found.
 type Report struct {
-	Files     []File        `json:"files"`     // that were read
-	Older     int           `json:"older"`     // files that were left out: last written before
-	Bytes     int64         `json:"bytes"`     // read, unpacked
-	Lines     int64         `json:"lines"`     // since then
-	Errors    int64         `json:"errors"`    // records since then of level ERROR and above
-	Groups    []Group       `json:"groups"`    // of errors, the largest first
-	Ungrouped int64         `json:"ungrouped"` // errors of further groups
-	Offset    time.Duration `json:"-"`         // of times that name no zone, as the last file had it
+	Files     []File  `json:"files"`     // that were read
+	Older     int     `json:"older"`     // files that were left out: last written before
+	Bytes     int64   `json:"bytes"`     // read, unpacked
+	Lines     int64   `json:"lines"`     // since then
+	Errors    int64   `json:"errors"`    // records since then of level ERROR and above
+	Groups    []Group `json:"groups"`    // of errors, the largest first
+	Ungrouped int64   `json:"ungrouped"` // errors of further groups
 }
 
 // A pass is one reading of all the logs.
@@ -35,10 +34,11 @@ type pass struct {
 
 // A source is a file as it was when it was read.
 type source struct {
-	path string
-	info host.FileInfo
-	head string // how it begins, unpacked
-	upTo int64  // bytes of it that were read or known to be older, unpacked
+	path   string
+	info   host.FileInfo
+	head   string        // how it begins, unpacked
+	upTo   int64         // bytes of it that were read or known to be older, unpacked
+	offset time.Duration // of times that name no zone
 }
 
 // rounds is how often files are looked for again that a rotation has made
@@ -81,7 +81,7 @@ func (p *pass) read(ctx context.Context, s source, late bool) error {
 	}
 	if err == nil {
 		f.binary = r.binary
-		j := &judge{since: p.since.UnixNano(), offset: int64(p.report.Offset), groups: &p.groups, file: &f, at: r.first}
+		j := &judge{since: p.since.UnixNano(), offset: int64(s.offset), groups: &p.groups, file: &f, at: r.first}
 		j.stream(r)
 		r.Close()
 		s.upTo += f.Bytes

@@ -130,6 +130,22 @@ ERROR:app.api:again
 	}
 }
 
+// What SQLAlchemy adds to an exception is not what was raised.
+func TestRaised(t *testing.T) {
+	const trace = "Traceback (most recent call last):\n  File \"a.py\", line 3, in f\npsycopg2.errors.UndefinedTable: no relation x\nLINE 1: SELECT\n              ^\n\n" +
+		"The above exception was the direct cause of the following exception:\n\nTraceback (most recent call last):\n  File \"b.py\", line 3, in g\n" +
+		"sqlalchemy.exc.ProgrammingError: no relation x\nLINE 1: SELECT\n              ^\nDETAIL:  none\n\n[SQL: SELECT]\n(Background on this error at: https://sqlalche.me/e/20/f405)\n"
+	for name, content := range map[string]string{
+		"plain": "2024-11-23 02:00:01,000 ERROR app: x\n" + trace,
+		"JSON":  fmt.Sprintf(`{"time": "2024-11-23T02:00:01Z", "level": "ERROR", "logger": "app", "message": "x", "exception": %q}`, trace),
+	} {
+		r := read(t, host.Local{}, write(t, t.TempDir()+"/etf.log", content))
+		if len(r.Groups) != 1 || r.Groups[0].Exception != "sqlalchemy.exc.ProgrammingError: no relation x" {
+			t.Errorf("%s: %+v", name, r.Groups)
+		}
+	}
+}
+
 func TestRotated(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir+"/etf.log", jsonAt(30, "ERROR", "newest"))
@@ -331,18 +347,59 @@ func TestSeeks(t *testing.T) {
 	}
 }
 
-// A service that writes local time without saying so is understood.
+// A service that writes the host's time without saying so is understood. What
+// only looks like it is UTC: text without a time, or a copy, made the file
+// younger than its last record.
 func TestLocalTime(t *testing.T) {
-	for _, offset := range []time.Duration{0, 2 * time.Hour, -5*time.Hour - 30*time.Minute} {
+	local := time.Local
+	t.Cleanup(func() { time.Local = local })
+	for _, c := range []struct {
+		host, written time.Duration // zones
+		later         time.Duration // the file, than its last record
+		errors        int64
+	}{
+		{0, 0, 300 * time.Millisecond, 50},
+		{2 * time.Hour, 2 * time.Hour, 300 * time.Millisecond, 50},
+		{2 * time.Hour, 2 * time.Hour, 100 * time.Second, 50},
+		{-5*time.Hour - 30*time.Minute, -5*time.Hour - 30*time.Minute, time.Second, 50},
+		{2 * time.Hour, 0, time.Second, 50},
+		{2 * time.Hour, 0, 30 * time.Minute, 50}, // an idle half hour is no zone
+		{0, 0, 2 * time.Hour, 50},
+		{2 * time.Hour, 2 * time.Hour, 30 * time.Minute, 100}, // neither can be seen: taken for UTC
+	} {
+		time.Local = time.FixedZone("", int(c.host.Seconds()))
 		file := t.TempDir() + "/etf.log"
 		var b strings.Builder
 		for i := range 100 {
-			fmt.Fprintf(&b, "%s ERROR app: x\n", cutOver.Add(offset+time.Duration(i-50)*time.Minute).Format("2006-01-02 15:04:05,000"))
+			fmt.Fprintf(&b, "%s ERROR app: x\n", cutOver.Add(c.written+time.Duration(i-50)*time.Minute).Format("2006-01-02 15:04:05,000"))
 		}
 		write(t, file, b.String())
-		touch(t, file, cutOver.Add(49*time.Minute+300*time.Millisecond))
-		if f := read(t, host.Local{}, file).file(t, "etf.log"); f.Errors != 50 {
-			t.Errorf("%s: %+v", offset, f)
+		touch(t, file, cutOver.Add(49*time.Minute+c.later))
+		if f := read(t, host.Local{}, file).file(t, "etf.log"); f.Errors != c.errors {
+			t.Errorf("%+v: %+v", c, f)
+		}
+	}
+}
+
+// Each file has a zone of its own, and a packed one that of the log that it is
+// a rotation of.
+func TestZonesOfFiles(t *testing.T) {
+	local := time.Local
+	t.Cleanup(func() { time.Local = local })
+	time.Local = time.FixedZone("", 2*3600)
+	dir := t.TempDir()
+	const form = "2006-01-02 15:04:05,000"
+	line := func(at time.Time) string { return at.Format(form) + " ERROR app: x\n" }
+	write(t, dir+"/a.log", line(cutOver.Add(2*time.Hour+time.Minute)))
+	touch(t, dir+"/a.log", cutOver.Add(time.Minute))
+	write(t, dir+"/a.log.1.gz", zipped(t, line(cutOver.Add(2*time.Hour-time.Minute))+line(cutOver.Add(2*time.Hour+time.Second))))
+	write(t, dir+"/b.log", line(cutOver.Add(-time.Minute))+line(cutOver.Add(time.Minute)))
+	touch(t, dir+"/b.log", cutOver.Add(time.Minute))
+	write(t, dir+"/c.log.gz", zipped(t, line(cutOver.Add(-time.Minute))+line(cutOver.Add(time.Minute))))
+	r := read(t, host.Local{}, dir+"/*.log*")
+	for _, f := range r.Files {
+		if f.Err != nil || f.Errors != 1 {
+			t.Errorf("%+v", f)
 		}
 	}
 }

@@ -90,7 +90,7 @@ func scanPlain(line []byte) (record, bool) {
 	r.at = at
 	rest := head[n:]
 	from, to := levelWord(rest[:min(len(rest), maxHeader)])
-	if from < 0 {
+	if from < 0 || !isHeader(rest[:from], rest[to:]) {
 		r.message = bytes.TrimLeft(rest, "] :-")
 		return r, true
 	}
@@ -110,7 +110,8 @@ func scanPlain(line []byte) (record, bool) {
 // would be a word of the message.
 const maxHeader = 160
 
-// levelWord finds the first level in capitals.
+// levelWord finds the first level in capitals, which may be a word of the
+// message.
 func levelWord(b []byte) (from, to int) {
 	for i := 0; i < len(b); {
 		if b[i] < 'A' || b[i] > 'Z' {
@@ -128,6 +129,38 @@ func levelWord(b []byte) (from, to int) {
 	}
 	return -1, -1
 }
+
+// isHeader holds for what may stand between a line's time and its level:
+// numbers, separators, what is in brackets, and one word, the logger's. Behind
+// "logger: " a level is one only with a colon of its own, and otherwise a word
+// of the message.
+func isHeader(before, after []byte) bool {
+	words, closing := 0, byte(0)
+	for field := range bytes.FieldsSeq(before) {
+		first, last := field[0], field[len(field)-1]
+		if closing == 0 {
+			closing = brackets[first]
+		}
+		switch {
+		case closing != 0:
+			if bytes.IndexByte(field, closing) >= 0 {
+				closing = 0
+			}
+		case len(bytes.Trim(field, "-|:,])>")) == 0:
+			words = 0
+		case last == ':' && (len(after) == 0 || after[0] != ':'):
+			return false
+		case !isNumber(field):
+			words++
+		}
+		if words > 1 {
+			return false
+		}
+	}
+	return true
+}
+
+var brackets = map[byte]byte{'[': ']', '(': ')', '<': '>'}
 
 // undated reads a line that begins with its level and a colon.
 func undated(line []byte) (record, bool) {

@@ -46,6 +46,14 @@ func TestLines(t *testing.T) {
 		`ERROR:    Exception in ASGI application`:                                                            {time.Time{}, failure, "", "Exception in ASGI application", ""},
 		`INFO:     127.0.0.1:5000 - "GET /ERROR HTTP/1.1" 200 OK`:                                            {time.Time{}, info, "", `127.0.0.1:5000 - "GET /ERROR HTTP/1.1" 200 OK`, ""},
 		`ERROR:app.tasks:no price`:                                                                           {time.Time{}, failure, "app.tasks", "no price", ""},
+		`2024-11-23 01:44:52,123 app.core: retry after ERROR 503`:                                            {moment, 0, "", "app.core: retry after ERROR 503", ""},
+		`2024-11-23 01:44:52,123 app.core: ERROR 503`:                                                        {moment, 0, "", "app.core: ERROR 503", ""},
+		`2024-11-23 01:44:52,123 - app.core - answered with ERROR`:                                           {moment, 0, "", "app.core - answered with ERROR", ""},
+		`2024-11-23 01:44:52,123 app.core: ERROR: x`:                                                         {moment, failure, "app.core", "x", ""},
+		`2024-11-23 01:44:52,123:app.core:ERROR:x`:                                                           {moment, failure, "app.core", "x", ""},
+		`2024-11-23 01:44:52,123 app.core   ERROR    x`:                                                      {moment, failure, "app.core", "x", ""},
+		`2024-11-23 01:44:52.123 | ERROR    | app.core:f:3 - x`:                                              {moment, failure, "", "app.core:f:3 - x", ""},
+		`2024-11-23 01:44:52,123 [Main Thread] 17 app.core ERROR x`:                                          {moment, failure, "Main Thread] 17 app.core", "x", ""},
 		`2024-11-23 01:44:52,123 a line without a level`:                                                     {moment, 0, "", "a line without a level", ""},
 	} {
 		r, ok := parsed([]byte(line))

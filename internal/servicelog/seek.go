@@ -27,7 +27,7 @@ func (p *pass) seek(ctx context.Context, s source) (int64, error) {
 			return 0, err
 		}
 		if found.known && !found.zoned {
-			found.ns -= int64(p.report.Offset)
+			found.ns -= int64(s.offset)
 		}
 		if found.known && found.ns < before && at < high {
 			low = at
