@@ -4,6 +4,7 @@
 package config
 
 import (
+	"cmp"
 	"os"
 	"path"
 	"time"
@@ -20,6 +21,10 @@ func Environment() string {
 	}
 	return DefaultEnvironment
 }
+
+// SandboxFolder is where the sandbox lies: the variable ETF_SANDBOX, or
+// .sandbox in the working folder.
+func SandboxFolder() string { return cmp.Or(os.Getenv("ETF_SANDBOX"), ".sandbox") }
 
 // Config is one environment of deploy.yaml. The keys are explained there.
 // Durations and times are of UTC; paths are those of the target host.
@@ -141,10 +146,24 @@ type Timeouts struct {
 	Verify  time.Duration `yaml:"verify"`  // the update that travels through the service
 }
 
-// Monitoring is where Prometheus and Alertmanager answer; both may be empty.
+// Monitoring is where Prometheus and Alertmanager answer, which may both be
+// empty, and what Prometheus collects.
 type Monitoring struct {
-	Prometheus   string `yaml:"prometheus"`
-	Alertmanager string `yaml:"alertmanager"`
+	Prometheus   string        `yaml:"prometheus"`
+	Alertmanager string        `yaml:"alertmanager"`
+	Interval     time.Duration `yaml:"interval"`   // between two collections
+	Evaluation   time.Duration `yaml:"evaluation"` // between two judgements of the rules
+	Jobs         []Job         `yaml:"jobs"`
+}
+
+// A Job is what Prometheus collects in one way. What a job of a name known to
+// internal/monitoring exposes, dashboard and alerts rely on.
+type Job struct {
+	Name     string        `yaml:"name"`
+	Targets  []string      `yaml:"targets"`  // host:port each
+	Scheme   string        `yaml:"scheme"`   // empty: http
+	Path     string        `yaml:"path"`     // empty: that of the job's kind, or /metrics
+	Interval time.Duration `yaml:"interval"` // 0: Monitoring.Interval
 }
 
 // Contacts are the people of the plan, in the order in which they are called.
@@ -230,10 +249,11 @@ func defaults() Config {
 		Env: Env{File: "shared/.env"},
 		Thresholds: Thresholds{StuckAfter: time.Hour, RatesGap: 7, Latency: time.Second, DiskReserve: 2e9,
 			BackupAge: 26 * time.Hour, LongestTask: 2 * time.Minute, PriceJump: 0.25, PriceCorrection: 0.02},
-		Timeouts:  Timeouts{Connect: 5 * time.Second, Check: time.Minute, Verify: 2 * time.Minute},
-		Window:    Window{Maximum: 2 * time.Hour, CutOver: 15 * time.Minute, Enforce: true},
-		Operation: Operation{Expiry: time.Minute, Parked: 2 * time.Hour, Interrupted: InterruptedStop},
-		Backup:    Backup{Verify: VerifyContents},
-		Retention: Retention{Releases: 5, Backups: 10, Kept: 30 * 24 * time.Hour},
+		Timeouts:   Timeouts{Connect: 5 * time.Second, Check: time.Minute, Verify: 2 * time.Minute},
+		Monitoring: Monitoring{Interval: 15 * time.Second, Evaluation: 15 * time.Second},
+		Window:     Window{Maximum: 2 * time.Hour, CutOver: 15 * time.Minute, Enforce: true},
+		Operation:  Operation{Expiry: time.Minute, Parked: 2 * time.Hour, Interrupted: InterruptedStop},
+		Backup:     Backup{Verify: VerifyContents},
+		Retention:  Retention{Releases: 5, Backups: 10, Kept: 30 * 24 * time.Hour},
 	}
 }

@@ -20,6 +20,7 @@ func (v *validator) config(c *Config) {
 	v.api(c.API)
 	v.env(&c.Env, c.Root)
 	v.thresholds(c)
+	v.monitoring(c.Monitoring)
 	v.contacts(c.Contacts)
 	v.window(c.Window)
 	v.operation(c.Operation)
@@ -114,8 +115,6 @@ func (v *validator) servers(c *Config) {
 	}
 	v.url("broker_url", c.BrokerURL, true, "amqp", "amqps", "redis", "rediss")
 	v.url("price_source_url", c.PriceSourceURL, false, "http", "https")
-	v.url("monitoring.prometheus", c.Monitoring.Prometheus, false, "http", "https")
-	v.url("monitoring.alertmanager", c.Monitoring.Alertmanager, false, "http", "https")
 }
 
 func (v *validator) api(a API) {

@@ -23,6 +23,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/goldfinch-etf/etf-deploy/internal/config"
 	"github.com/goldfinch-etf/etf-deploy/internal/sandbox/etfservice"
 )
 
@@ -53,15 +54,8 @@ type Sandbox struct {
 	st  *state // while the lock is held
 }
 
-// Dir returns the absolute path of the sandbox's folder: ETF_SANDBOX, or
-// .sandbox in the working folder.
-func Dir() (string, error) {
-	dir := os.Getenv("ETF_SANDBOX")
-	if dir == "" {
-		dir = ".sandbox"
-	}
-	return filepath.Abs(dir)
-}
+// Dir returns the absolute path of the sandbox's folder.
+func Dir() (string, error) { return filepath.Abs(config.SandboxFolder()) }
 
 // New describes the sandbox in dir, which need not exist; it touches nothing.
 func New(dir string, opt Options) (*Sandbox, error) {
