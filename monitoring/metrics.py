@@ -82,7 +82,7 @@ ERRORS = _initialised(
 )
 LAST_UPDATE = Gauge(
     "etf_last_update_timestamp",
-    "When an ETF update last succeeded, Unix seconds; 0 where no process knows of one",
+    "When an ETF update last succeeded, Unix seconds; 0 while no process knows of one",
     multiprocess_mode="max",
 )
 

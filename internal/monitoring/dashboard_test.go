@@ -49,7 +49,7 @@ func TestDashboardShowsTheWholeCatalog(t *testing.T) {
 		}
 	}
 	want := []string{"up", "rabbitmq_queue_messages_ready", "etf_update_duration_seconds_bucket"}
-	for _, m := range Metrics {
+	for _, m := range catalog {
 		want = append(want, m.Name)
 	}
 	for _, name := range want {

@@ -32,11 +32,14 @@ func MetricsModule(Environment) (File, error) {
 type pythonMetric struct{ Metric }
 
 // Class is the one of prometheus_client.
-func (m pythonMetric) Class() string { return strings.ToUpper(string(m.Kind[:1])) + string(m.Kind[1:]) }
+func (m pythonMetric) Class() string {
+	name := lower(m.Type)
+	return strings.ToUpper(name[:1]) + name[1:]
+}
 
 // Arguments are those of its constructor.
 func (m pythonMetric) Arguments() []string {
-	args := []string{pythonString(m.Name), pythonString(m.Help)}
+	args := []string{pythonString(m.Name), pythonString(m.Meaning)}
 	if len(m.Labels) > 0 {
 		var names []string
 		for _, l := range m.Labels {
@@ -44,8 +47,8 @@ func (m pythonMetric) Arguments() []string {
 		}
 		args = append(args, "["+strings.Join(names, ", ")+"]")
 	}
-	if m.Multiprocess != "" {
-		args = append(args, "multiprocess_mode="+pythonString(m.Multiprocess))
+	if m.Mode != "" {
+		args = append(args, "multiprocess_mode="+pythonString(string(m.Mode)))
 	}
 	if len(m.Buckets) > 0 {
 		args = append(args, "buckets="+pythonTuple(m.Buckets, func(b float64) string { return strconv.FormatFloat(b, 'g', -1, 64) }))

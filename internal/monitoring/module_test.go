@@ -6,8 +6,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/monitoring"
 )
@@ -76,8 +75,7 @@ func TestMetricsModuleOverSeveralProcesses(t *testing.T) {
 // sameAsCatalog compares names, types, help and label values.
 func sameAsCatalog(t *testing.T, exposition string, catalog []monitoring.Metric) {
 	t.Helper()
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(strings.NewReader(exposition))
+	families, err := monitoring.Parse(exposition)
 	if err != nil {
 		t.Fatalf("%v in\n%s", err, exposition)
 	}
@@ -87,8 +85,11 @@ func sameAsCatalog(t *testing.T, exposition string, catalog []monitoring.Metric)
 			t.Errorf("%s is not exposed", m.Name)
 			continue
 		}
-		if kind := strings.ToLower(f.GetType().String()); kind != string(m.Kind) || f.GetHelp() != m.Help {
-			t.Errorf("%s is a %s: %q, want a %s: %q", m.Name, kind, f.GetHelp(), m.Kind, m.Help)
+		if f.GetType() != m.Type || f.GetHelp() != m.Meaning {
+			t.Errorf("%s is a %s: %q, want a %s: %q", m.Name, f.GetType(), f.GetHelp(), m.Type, m.Meaning)
+		}
+		if p := m.Check(f); len(p.Faults)+len(p.Warnings) > 0 {
+			t.Errorf("%s: %+v", m.Name, p)
 		}
 		if len(m.Labels) == 1 {
 			var values []string
@@ -139,8 +140,8 @@ finally:
 // Label values and texts are whatever somebody wrote.
 func TestMetricsModuleQuotes(t *testing.T) {
 	catalog := []monitoring.Metric{{
-		Name: "etf_odd_total", Kind: monitoring.Counter, Unit: "short", Source: monitoring.Service, Python: "ODD",
-		Help: `it's "odd" \ {{.Name}} ☂`,
+		Name: "etf_odd_total", Type: dto.MetricType_COUNTER, Source: monitoring.Service, Python: "ODD",
+		Meaning: `it's "odd" \ {{.Name}} ☂`,
 		Labels: []monitoring.Label{{Name: "what", Values: []string{
 			`a "quoted" one`, `an 'apostrophe'`, "two\nlines", `a \ backslash`, "", "Ü ☂ 𝄞", "{{.}}", "</script>", "#", "\u2028",
 		}}},
