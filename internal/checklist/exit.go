@@ -5,6 +5,7 @@ import (
 
 	"github.com/goldfinch-etf/etf-deploy/internal/config"
 	"github.com/goldfinch-etf/etf-deploy/internal/lease"
+	"github.com/goldfinch-etf/etf-deploy/internal/monitoring"
 	"github.com/goldfinch-etf/etf-deploy/internal/step"
 )
 
@@ -13,7 +14,7 @@ import (
 //	0  done; warnings alone are 0 too
 //	1  failed, declined or interrupted; nothing changed or everything undone
 //	2  usage or configuration
-//	3  a check found a fault, or the maintenance window is closed
+//	3  a check found a fault, generated files have drifted, or the maintenance window is closed
 //	4  failed, and the service needs a person
 //	5  somebody else holds the lease
 func ExitCode(err error) int {
@@ -34,7 +35,7 @@ func ExitCode(err error) int {
 		return 1
 	case errors.Is(err, ErrUsage), errors.Is(err, config.ErrInvalid):
 		return 2
-	case errors.Is(err, step.ErrFault):
+	case errors.Is(err, step.ErrFault), errors.Is(err, monitoring.ErrDrift):
 		return 3
 	}
 	return 1

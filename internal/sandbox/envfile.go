@@ -46,6 +46,8 @@ func (s *Sandbox) shellSettings() []setting {
 		{"ETF_API_PORT", strconv.Itoa(s.st.Ports[portAPI])},
 		{"ETF_PROMETHEUS_URL", s.httpURL(portPrometheus)},
 		{"ETF_ALERTMANAGER_URL", s.httpURL(portAlertmanager)},
+		{"ETF_RULES", s.path("prometheus", "rules.yml")},
+		{"ETF_ROUTES", s.path("alertmanager", "alertmanager.yml")},
 		{"ETF_PRICE_SOURCE_URL", s.httpURL(portPrices)},
 		{"ETF_SUPERVISOR_SOCKET", s.Socket()},
 		{"ETF_ROOT", s.Root()},
