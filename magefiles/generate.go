@@ -39,10 +39,12 @@ func Generate(ctx context.Context,
 	return generate(ctx, monitoring.Everything, check)
 }
 
-// generate generates for the environment that ETF_ENV names or, if it names
-// none, for the one whose files are committed.
+// generatedEnvironment is the one that ETF_ENV names or, if it names none, the
+// one whose files are committed.
+func generatedEnvironment() string { return cmp.Or(os.Getenv("ETF_ENV"), monitoring.Committed) }
+
 func generate(ctx context.Context, part monitoring.Part, check *bool) error {
 	return developing(ctx, func(context.Context) error {
-		return monitoring.Run(configFile, cmp.Or(os.Getenv("ETF_ENV"), monitoring.Committed), part, set(check), os.Stdout)
+		return monitoring.Run(configFile, generatedEnvironment(), part, set(check), os.Stdout)
 	})
 }

@@ -34,7 +34,7 @@ func (b budget) expr(pairs []pair) string {
 		if i > 0 {
 			text += "\nor\n"
 		}
-		limit := number(p.burn * b.share)
+		limit := decimal(p.burn * b.share)
 		text += fmt.Sprintf("(%s > %s and %s > %s)", b.ratio(p.long), limit, b.ratio(p.short), limit)
 	}
 	if b.enough != "" {
@@ -179,4 +179,4 @@ func freshnessBudgetSlow(e Environment) Alert {
 }
 
 // percent writes a share for a person.
-func percent(share float64) string { return number(math.Round(share*1e4)/100) + " %" }
+func percent(share float64) string { return decimal(math.Round(share*1e4)/100) + " %" }

@@ -207,7 +207,7 @@ func TestWhatCannotFireIsLeftOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	book, _, err := Runbook(e, "")
+	book, err := Runbook(e, "")
 	if err != nil {
 		t.Fatal(err)
 	}

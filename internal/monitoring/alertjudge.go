@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -142,4 +143,34 @@ func judge(ctx context.Context, h host.Host, argv []string) (Verdict, error) {
 		v.Text = "" // what it says when all is well is of no interest
 	}
 	return v, nil
+}
+
+// WriteVerdicts shows what the judges said: a line for each, those of the
+// routes as one, and all that is wrong.
+func WriteVerdicts(w io.Writer, all []Verdict) error {
+	var b strings.Builder
+	routes := 0
+	for _, v := range all {
+		isRoute := strings.HasPrefix(v.Judge, "amtool config routes test ")
+		switch {
+		case !v.OK:
+			fmt.Fprintf(&b, "fault  %s\n       %s\n", v.Judge, strings.ReplaceAll(v.Text, "\n", "\n       "))
+		case isRoute:
+			routes++
+		default:
+			fmt.Fprintf(&b, "ok     %s%s\n", v.Judge, prefixed(": ", v.Text))
+		}
+	}
+	if routes > 0 {
+		fmt.Fprintf(&b, "ok     amtool config routes test: %d alerts reach whom they should\n", routes)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func prefixed(prefix, text string) string {
+	if text == "" {
+		return ""
+	}
+	return prefix + text
 }

@@ -84,10 +84,8 @@ func AlertsCompared(e Environment) (File, error) {
 			number = fmt.Sprint(s.Trap)
 		}
 		row := []string{number, s.Name, promDuration(s.At)}
-		right := false
 		for _, name := range planAlerts {
 			fires, should := slices.Contains(s.Plan, name), s.fires(name)
-			right = right || fires && should
 			switch {
 			case fires && !should:
 				wrong++
@@ -98,13 +96,13 @@ func AlertsCompared(e Environment) (File, error) {
 				row = append(row, "silent")
 			}
 		}
-		if len(s.Fires) > 0 && !right {
+		if len(s.Fires) > 0 && len(s.Plan) == 0 {
 			missed++
 		}
 		row = append(row, s.outcome(e))
 		fmt.Fprintf(&b, "| %s |\n", strings.Join(row, " | "))
 	}
-	fmt.Fprintf(&b, "\nOf %d courses of events, the plan's rules miss %d that should call somebody, and call %d times for nothing.\n", len(Scenarios(e)), missed, wrong)
+	fmt.Fprintf(&b, "\nOf %d courses of events, the plan's rules are silent in %d that should call somebody, and call for nothing in %d.\n", len(Scenarios(e)), missed, wrong)
 	b.WriteString("\nIn number 5 both fire. The plan's `$value` is that of the left side of `and`: an annotation would say 3, for three updates; ours says how long ago the last success was.\n")
 	return File{Path: ComparedFile, Content: []byte(b.String())}, nil
 }

@@ -12,7 +12,7 @@ var Exporters = map[string][]string{
 		"rabbitmq_process_resident_memory_bytes"},
 	JobNode: {"node_cpu_seconds_total", "node_memory_MemAvailable_bytes", "node_memory_MemTotal_bytes",
 		"node_filesystem_avail_bytes", "node_filesystem_size_bytes"},
-	JobCelery:      {"celery_queue_length", "celery_worker_up", "celery_worker_tasks_active"},
+	JobCelery:      {"celery_queue_length", "celery_active_worker_count", "celery_worker_up", "celery_worker_tasks_active"},
 	JobPushgateway: {"push_time_seconds"},
 	JobPrometheus: {"prometheus_rule_evaluation_failures_total", "prometheus_notifications_dropped_total",
 		"prometheus_notifications_errors_total"},

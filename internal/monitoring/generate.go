@@ -14,11 +14,13 @@ const (
 	Everything     Part = "generate"
 	MonitoringPart Part = "monitoring:generate"
 	LoggingPart    Part = "logging:generate"
+	AlertsPart     Part = "alerts:generate"
+	RunbookPart    Part = "docs:runbook"
 )
 
-// parts says which generators each target has. The copies are those that the
-// sandbox's service runs with; they belong to the environment that is
-// committed.
+// parts says which generators each target has. The copies, which the sandbox's
+// service runs with, and what is written into docs, belong to the environment
+// that is committed.
 var parts = []struct {
 	part          Part
 	files, copies []Generator
@@ -33,6 +35,12 @@ var parts = []struct {
 		[]Generator{Logging, LogModule},
 		[]Generator{copyOf(Logging, "logging.conf"), copyOf(LogModule, "app/core/jsonlog.py")},
 	},
+	{
+		AlertsPart,
+		[]Generator{AlertRules, AlertTests, AlertDayTests, Alertmanager, AlertRoutes},
+		[]Generator{AlertsCompared},
+	},
+	{RunbookPart, []Generator{presentRunbook}, nil},
 }
 
 // Files generates the files of a part.
@@ -61,6 +69,9 @@ func Run(file, environment string, part Part, check bool, out io.Writer) error {
 	files, err := Files(e, part)
 	if err != nil {
 		return err
+	}
+	for _, name := range lostNotes(files) {
+		fmt.Fprintf(out, "%s: notes on %s are kept at the end: there is no such alert any more; move them or take them out\n", RunbookFile, name)
 	}
 	if check {
 		text, err := Check(e.Folder, files)
