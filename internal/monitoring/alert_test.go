@@ -1,6 +1,7 @@
 package monitoring
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -243,5 +244,24 @@ func TestCompared(t *testing.T) {
 	plan, err := os.ReadFile("testdata/plan-alerting-rules.yml")
 	if err != nil || string(plan) != planRules {
 		t.Errorf("the plan's rules are not those of the plan: %v", err)
+	}
+}
+
+// An alert of deploy.yaml that the catalog does not have is a fault of the
+// configuration, with its key.
+func TestUnknownAlertIsAFault(t *testing.T) {
+	c, err := config.LoadWith(deploy, Committed, config.Options{Needs: needs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Alerts.For = map[string]time.Duration{"UpdateStuk": time.Minute, "UpdateStuck": time.Hour}
+	_, err = FromConfig(c)
+	if !errors.Is(err, config.ErrInvalid) || !strings.Contains(err.Error(), "environments.production.alerts.for.UpdateStuk: there is no alert of this name") {
+		t.Errorf("error %v", err)
+	}
+	delete(c.Alerts.For, "UpdateStuk")
+	e, err := FromConfig(c)
+	if err != nil || updateStuck(e).For != time.Hour {
+		t.Errorf("UpdateStuck holds for %s (%v)", updateStuck(e).For, err)
 	}
 }
