@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 
+	"github.com/goldfinch-etf/etf-deploy/internal/config"
+	"github.com/goldfinch-etf/etf-deploy/internal/monitoring"
 	"github.com/goldfinch-etf/etf-deploy/internal/sandbox/etfservice"
 )
 
@@ -28,7 +31,7 @@ func (s *Sandbox) prometheus() part {
 				return command{}, err
 			}
 			return command{argv: []string{
-				prometheusProgram, "--config.file=" + s.path("prometheus", "prometheus.yml"),
+				prometheusProgram, "--config.file=" + s.path(filepath.FromSlash(monitoring.PrometheusFile)),
 				"--storage.tsdb.path=" + s.path("prometheus", "data"), "--storage.tsdb.retention.time=15d",
 				"--web.listen-address=" + loopback(s.st.Ports[portPrometheus]),
 			}}, nil
@@ -67,32 +70,24 @@ receivers:
   - name: nobody
 `
 
-// writePrometheus writes Prometheus' configuration and rules, and reports
-// whether they changed.
+// writePrometheus writes Prometheus' configuration, as it is generated for the
+// environment of that name, and rules, and reports whether they changed.
 func (s *Sandbox) writePrometheus() (bool, error) {
-	conf := fmt.Sprintf(`# written by sandbox:up
-global:
-  scrape_interval: 5s
-  evaluation_interval: 5s
-rule_files: [rules.yml]
-alerting:
-  alertmanagers:
-    - static_configs: [{targets: ["%[1]s"]}]
-scrape_configs:
-  - job_name: etf_service
-    metrics_path: /metrics
-    static_configs: [{targets: ["%[2]s"]}]
-  - job_name: prometheus
-    static_configs: [{targets: ["%[3]s"]}]
-  - job_name: alertmanager
-    static_configs: [{targets: ["%[1]s"]}]
-`, loopback(s.st.Ports[portAlertmanager]), loopback(s.st.Ports[portAPI]), loopback(s.st.Ports[portPrometheus]))
-	rules, err := replaceFile(s.path("prometheus", "rules.yml"), []byte(alertRules), 0o600)
+	variables := map[string]string{}
+	for _, v := range s.shellSettings() {
+		variables[v.name] = v.value
+	}
+	e, err := monitoring.Load(s.opt.Config, config.DefaultEnvironment, variables)
 	if err != nil {
 		return false, err
 	}
-	main, err := replaceFile(s.path("prometheus", "prometheus.yml"), []byte(conf), 0o600)
-	return rules || main, err
+	conf, err := monitoring.Prometheus(e)
+	if err != nil {
+		return false, err
+	}
+	rules := monitoring.File{Path: monitoring.RulesFile, Content: []byte(alertRules)}
+	changed, err := monitoring.Write(s.dir, []monitoring.File{conf, rules})
+	return len(changed) > 0, err
 }
 
 // alertRules are the plan's two alerts in a form that fires. As written there

@@ -25,11 +25,13 @@ const (
 	portPrometheus   = "prometheus"
 	portAlertmanager = "alertmanager"
 	portPrices       = "prices"
+
+	portRabbitMetrics = "rabbitmq_metrics"
 )
 
 var portNames = []string{
 	portPostgres, portRedis, portAMQP, portDist, portEpmd,
-	portAPI, portPrometheus, portAlertmanager, portPrices,
+	portAPI, portPrometheus, portAlertmanager, portPrices, portRabbitMetrics,
 }
 
 // Ports are chosen from below the range that the kernel gives to outgoing

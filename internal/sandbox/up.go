@@ -82,8 +82,8 @@ func (s *Sandbox) makeFolder() error {
 
 // contents are the names that a sandbox consists of.
 var contents = []string{
-	"alertmanager", "env", "etf", "lock", "log", "origin.git", "origin.git.new", "postgres", "prices",
-	"prometheus", "rabbitmq", "redis", "run", "state.json", "supervisor",
+	"alertmanager", "alerts", "env", "etf", "lock", "log", "logging", "monitoring", "origin.git", "origin.git.new",
+	"postgres", "prices", "prometheus", "rabbitmq", "redis", "run", "state.json", "supervisor",
 }
 
 // foreignContent names something in the folder that is not a sandbox's; a
