@@ -17,7 +17,7 @@ func (v *validator) monitoring(m Monitoring) {
 	v.url("monitoring.alertmanager", m.Alertmanager, false, "http", "https")
 	v.interval("monitoring.interval", m.Interval)
 	v.interval("monitoring.evaluation", m.Evaluation)
-	names := map[string]int{}
+	names, answers := map[string]int{}, map[string]int{}
 	for i, job := range m.Jobs {
 		key := fmt.Sprintf("monitoring.jobs[%d]", i)
 		first, twice := names[job.Name]
@@ -34,6 +34,12 @@ func (v *validator) monitoring(m Monitoring) {
 			names[job.Name] = i
 		}
 		v.job(key, job)
+		for n, target := range job.Targets {
+			if first, twice := answers[target+job.Path]; twice && first != i {
+				v.fault(fmt.Sprintf("%s.targets[%d]", key, n), "%q is collected by monitoring.jobs[%d] too; sums would count it twice", target, first)
+			}
+			answers[target+job.Path] = i
+		}
 	}
 }
 
