@@ -158,17 +158,21 @@ func (t *Target) get(ctx context.Context, url string) (*http.Response, string, e
 	return t.request(ctx, http.MethodGet, url)
 }
 
+// httpClient asks servers as seen from the host.
+func (t *Target) httpClient() *http.Client {
+	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		return t.Host.Dial(ctx, "tcp", address)
+	}}}
+}
+
 func (t *Target) request(ctx context.Context, method, url string) (*http.Response, string, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.Config.Timeouts.Connect+t.Config.Thresholds.Latency)
 	defer cancel()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-		return t.Host.Dial(ctx, "tcp", address)
-	}}}
 	req, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
 		return nil, "", err
 	}
-	res, err := client.Do(req)
+	res, err := t.httpClient().Do(req)
 	if err != nil {
 		return nil, "", err
 	}

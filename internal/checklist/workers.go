@@ -26,7 +26,9 @@ func (t *Target) stopWorkers(ctx context.Context, r *step.Run) error {
 		return err
 	}
 	if slices.ContainsFunc(workers, supervisor.ProcessInfo.Running) {
-		if err := t.drain(ctx, r, workers); err != nil {
+		began := t.Now()
+		err := t.drain(ctx, r, workers)
+		if err := errors.Join(err, r.Note(ctx, factDrained, t.Now().Sub(began))); err != nil {
 			return err
 		}
 	}

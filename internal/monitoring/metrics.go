@@ -90,8 +90,8 @@ var Metrics = []Metric{
 	},
 	{
 		Name: "etf_deploy_step_duration_seconds", Kind: Gauge, Unit: "s", Source: Suite,
-		Help:   "How long each step of the last operation took",
-		Labels: []Label{{Name: "step", Of: "the steps of the last operation, named like their targets"}, outcomeLabel},
+		Help:   "How long each step took in the last operation that had it",
+		Labels: []Label{{Name: "step", Of: "the steps of operations, named like their targets"}, outcomeLabel},
 	},
 	{
 		Name: "etf_deploy_stopped_seconds", Kind: Gauge, Unit: "s", Source: Suite,
@@ -121,6 +121,10 @@ var Metrics = []Metric{
 	{
 		Name: "etf_deploy_interrupted", Kind: Gauge, Unit: "bool_yes_no", Source: Suite,
 		Help: "1 while an operation has begun and not ended, 0 otherwise",
+	},
+	{
+		Name: "etf_deploy_heard_timestamp_seconds", Kind: Gauge, Unit: "dateTimeFromNow", Source: Suite,
+		Help: "When the operation that has not ended was last heard of or, between two stages, until when it is kept, Unix seconds; 0 without one",
 	},
 	{
 		Name: "etf_deploy_updates_paused_timestamp_seconds", Kind: Gauge, Unit: "dateTimeFromNow", Source: Suite,

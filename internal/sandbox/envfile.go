@@ -46,6 +46,9 @@ func (s *Sandbox) shellSettings() []setting {
 		{"ETF_API_PORT", strconv.Itoa(s.st.Ports[portAPI])},
 		{"ETF_PROMETHEUS_URL", s.httpURL(portPrometheus)},
 		{"ETF_ALERTMANAGER_URL", s.httpURL(portAlertmanager)},
+		{"ETF_ALERT_RECEIVER_URL", s.httpURL(portReceiver)},
+		{"ETF_NODE_EXPORTER", loopback(s.st.Ports[portExporter])},
+		{"ETF_TEXTFILE", s.path("textfile")},
 		{"ETF_PRICE_SOURCE_URL", s.httpURL(portPrices)},
 		{"ETF_SUPERVISOR_SOCKET", s.Socket()},
 		{"ETF_ROOT", s.Root()},
@@ -57,7 +60,7 @@ func (s *Sandbox) shellSettings() []setting {
 // file for shells, the service's configuration, and the copies of that which
 // releases hold, as their ports may have changed since.
 func (s *Sandbox) writeEnvironment() error {
-	if err := s.folders("etf/shared/logs", "etf/shared/metrics", "etf/releases", "etf/backups", "etf/ops"); err != nil {
+	if err := s.folders("etf/shared/logs", "etf/shared/metrics", "etf/releases", "etf/backups", "etf/ops", "textfile"); err != nil {
 		return err
 	}
 	if err := writeFile(s.EnvFile(), []byte(shellFile(s.shellSettings())), 0o600); err != nil {

@@ -25,11 +25,13 @@ const (
 	portPrometheus   = "prometheus"
 	portAlertmanager = "alertmanager"
 	portPrices       = "prices"
+	portExporter     = "node_exporter"
+	portReceiver     = "alert_receiver" // nobody's, until alerts:drill listens on it
 )
 
 var portNames = []string{
 	portPostgres, portRedis, portAMQP, portDist, portEpmd,
-	portAPI, portPrometheus, portAlertmanager, portPrices,
+	portAPI, portPrometheus, portAlertmanager, portPrices, portExporter, portReceiver,
 }
 
 // Ports are chosen from below the range that the kernel gives to outgoing

@@ -22,9 +22,7 @@ func (s *Web) Stop() { s.p.stop() }
 
 // StartAlertmanager starts an Alertmanager that tells nobody.
 func StartAlertmanager(dir string) (*Web, error) {
-	return startWeb(dir, "alertmanager.yml", "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n", func(dir, file, address string) *exec.Cmd {
-		return exec.Command("/usr/bin/prometheus-alertmanager", "--config.file="+file, "--storage.path="+dir, "--web.listen-address="+address, "--cluster.listen-address=")
-	})
+	return StartAlertmanagerWith(dir, "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")
 }
 
 // StartPrometheus starts a Prometheus that collects nothing and judges these
