@@ -44,6 +44,7 @@ func (t *Target) takeLease(ctx context.Context, r lease.Request) (*heldLease, er
 	guarded := *t
 	guarded.Host = l.Guard(t.Host)
 	guarded.Releases = release.NewStore(guarded.Host, t.Config.Root)
+	guarded.maintenance = newMaintenance(&guarded)
 	held := &heldLease{Lease: l, t: &guarded}
 	held.ctx, held.stop = l.Keep(ctx)
 	if before == nil {
@@ -61,6 +62,7 @@ func (t *Target) takeLease(ctx context.Context, r lease.Request) (*heldLease, er
 // it could not be written is told, the next taker will see a dead process.
 func (held *heldLease) release() {
 	if !held.done {
+		held.t.maintenance.end(held.ctx)
 		held.tellEnd()
 	}
 	held.leave(func(ctx context.Context) error { return held.Release(ctx) })
@@ -75,6 +77,7 @@ func (held *heldLease) park(until time.Time) {
 // any other: nothing was done with it.
 func (held *heldLease) asItWas() {
 	if until, parked := held.WasParked(); parked && !held.done {
+		held.t.maintenance.rest(held.ctx)
 		held.tellEnd()
 		held.park(until)
 		return
@@ -87,6 +90,7 @@ func (held *heldLease) leave(how func(context.Context) error) {
 		return
 	}
 	held.done = true
+	held.t.maintenance.hand()
 	held.hush()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(held.ctx), 10*time.Second)
 	defer cancel()

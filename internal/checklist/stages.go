@@ -193,6 +193,7 @@ func (held *heldLease) stage(op *step.Operation, kind string, o Options) error {
 	if agenda.Keep || kind == "verify:criteria" || !serviceTouched(op.Journal().Log(), agenda) {
 		return op.End(held.ctx, journal.Succeeded, "")
 	}
+	t.maintenance.rest(held.ctx)
 	if err := op.Journal().Append(held.ctx, journal.Record{Type: journal.Park, Text: kind}); err != nil {
 		return err
 	}

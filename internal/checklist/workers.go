@@ -17,6 +17,7 @@ import (
 // no new tasks for the workers, then the end of those that run, then the
 // workers themselves.
 func (t *Target) stopWorkers(ctx context.Context, r *step.Run) error {
+	t.maintenance.begin(ctx, r)
 	sv := t.supervisor()
 	if err := sv.StopGroup(ctx, t.Config.Services.Beat, true); err != nil {
 		return err
