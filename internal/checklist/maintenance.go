@@ -30,7 +30,7 @@ var (
 // nothing on nil.
 type maintenance struct {
 	t  *Target
-	am monitoring.Alertmanager
+	am monitoring.AlertClient
 
 	lasts, every time.Duration
 
@@ -54,9 +54,9 @@ func newMaintenance(t *Target) *maintenance {
 }
 
 // alertmanager is the configured one, if any.
-func (t *Target) alertmanager() (monitoring.Alertmanager, bool) {
+func (t *Target) alertmanager() (monitoring.AlertClient, bool) {
 	address := t.Config.Monitoring.Alertmanager
-	return monitoring.Alertmanager{URL: address, Client: t.httpClient()}, address != ""
+	return monitoring.AlertClient{URL: address, Client: t.httpClient()}, address != ""
 }
 
 // begin sets a silence for the operation of a step that stops the service, and

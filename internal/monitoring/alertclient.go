@@ -17,8 +17,8 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// An Alertmanager is spoken to over its API, version 2.
-type Alertmanager struct {
+// An AlertClient speaks to Alertmanager to over its API, version 2.
+type AlertClient struct {
 	URL    string // without a slash at its end
 	Client *http.Client
 }
@@ -49,20 +49,20 @@ type Silence struct {
 
 // Set makes a silence or, with an id, changes it. It returns the id that the
 // silence has then: one that cannot be changed is replaced.
-func (a Alertmanager) Set(ctx context.Context, s Silence) (id string, err error) {
+func (a AlertClient) Set(ctx context.Context, s Silence) (id string, err error) {
 	var answer struct{ SilenceID string }
 	err = a.do(ctx, http.MethodPost, "/api/v2/silences", s, &answer)
 	return answer.SilenceID, err
 }
 
 // Silence reads a silence; the error is ErrNoSilence where there is none.
-func (a Alertmanager) Silence(ctx context.Context, id string) (s Silence, err error) {
+func (a AlertClient) Silence(ctx context.Context, id string) (s Silence, err error) {
 	err = a.do(ctx, http.MethodGet, "/api/v2/silence/"+url.PathEscape(id), nil, &s)
 	return s, err
 }
 
 // Expire ends a silence at once.
-func (a Alertmanager) Expire(ctx context.Context, id string) error {
+func (a AlertClient) Expire(ctx context.Context, id string) error {
 	return a.do(ctx, http.MethodDelete, "/api/v2/silence/"+url.PathEscape(id), nil, nil)
 }
 
@@ -76,7 +76,7 @@ type PostedAlert struct {
 }
 
 // Post gives Alertmanager an alert.
-func (a Alertmanager) Post(ctx context.Context, alert PostedAlert) error {
+func (a AlertClient) Post(ctx context.Context, alert PostedAlert) error {
 	return a.do(ctx, http.MethodPost, "/api/v2/alerts", []PostedAlert{alert}, nil)
 }
 
@@ -92,7 +92,7 @@ type HeldAlert struct {
 }
 
 // Alerts lists the alerts that all filters, such as alertname="x", hold for.
-func (a Alertmanager) Alerts(ctx context.Context, filters ...string) (all []HeldAlert, err error) {
+func (a AlertClient) Alerts(ctx context.Context, filters ...string) (all []HeldAlert, err error) {
 	path := "/api/v2/alerts?" + url.Values{"filter": filters}.Encode()
 	err = a.do(ctx, http.MethodGet, path, nil, &all)
 	return all, err
@@ -100,7 +100,7 @@ func (a Alertmanager) Alerts(ctx context.Context, filters ...string) (all []Held
 
 // Requests counts what Alertmanager has sent by each kind of integration
 // (email, webhook, slack), and what of that was refused or did not get through.
-func (a Alertmanager) Requests(ctx context.Context) (sent, failed map[string]float64, err error) {
+func (a AlertClient) Requests(ctx context.Context) (sent, failed map[string]float64, err error) {
 	body, err := a.request(ctx, http.MethodGet, "/metrics", nil)
 	if err != nil {
 		return nil, nil, err
@@ -134,7 +134,7 @@ func byIntegration(family *dto.MetricFamily) map[string]float64 {
 }
 
 // do sends in as JSON, if any, and reads the answer into out, if any.
-func (a Alertmanager) do(ctx context.Context, method, path string, in, out any) error {
+func (a AlertClient) do(ctx context.Context, method, path string, in, out any) error {
 	var content []byte
 	if in != nil {
 		var err error
@@ -152,7 +152,7 @@ func (a Alertmanager) do(ctx context.Context, method, path string, in, out any) 
 	return nil
 }
 
-func (a Alertmanager) request(ctx context.Context, method, path string, content []byte) ([]byte, error) {
+func (a AlertClient) request(ctx context.Context, method, path string, content []byte) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(a.URL, "/")+path, bytes.NewReader(content))
 	if err != nil {
 		return nil, err
