@@ -50,6 +50,7 @@ type Config struct {
 	Thresholds     Thresholds `yaml:"thresholds"`
 	Timeouts       Timeouts   `yaml:"timeouts"`
 	Monitoring     Monitoring `yaml:"monitoring"`
+	Alerts         Alerts     `yaml:"alerts"`
 	Contacts       Contacts   `yaml:"contacts"`
 	Window         Window     `yaml:"window"`
 	Operation      Operation  `yaml:"operation"`
@@ -188,6 +189,12 @@ type Contact struct {
 	Email string `yaml:"email"`
 	Phone string `yaml:"phone"`
 	Chat  string `yaml:"chat"`
+
+	// Where alerts go, besides Email. The files lie on Alertmanager's host:
+	// what they hold is a secret and appears in no generated file.
+	Webhook          string `yaml:"webhook"`
+	WebhookTokenFile string `yaml:"webhook_token_file"` // bearer token of Webhook
+	ChatURLFile      string `yaml:"chat_url_file"`      // holds the URL of a webhook that takes Slack's messages
 }
 
 // Operation is how the lease on the target is kept, and what happens when an
@@ -259,6 +266,9 @@ func defaults() Config {
 			BackupAge: 26 * time.Hour, LongestTask: 2 * time.Minute, PriceJump: 0.25, PriceCorrection: 0.02},
 		Timeouts:   Timeouts{Connect: 5 * time.Second, Check: time.Minute, Verify: 2 * time.Minute},
 		Monitoring: Monitoring{Interval: 15 * time.Second, Evaluation: 15 * time.Second},
+		Alerts: Alerts{Scale: 1, Runbook: "RUNBOOK.md", ErrorRate: 0.1, FailedShare: 0.5, MinUpdates: 3, StaleAfter: 26 * time.Hour,
+			SuccessObjective: 0.95, FreshObjective: 0.99, QueueDepth: 100,
+			Secondary: 15 * time.Minute, Escalation: 30 * time.Minute, Repeat: 4 * time.Hour},
 		Window:     Window{Maximum: 2 * time.Hour, CutOver: 15 * time.Minute, Enforce: true},
 		Operation:  Operation{Expiry: time.Minute, Parked: 2 * time.Hour, Interrupted: InterruptedStop},
 		Backup:     Backup{Verify: VerifyContents},

@@ -21,7 +21,8 @@ func (v *validator) config(c *Config) {
 	v.env(&c.Env, c.Root)
 	v.thresholds(c)
 	v.monitoring(c.Monitoring)
-	v.contacts(c.Contacts)
+	v.alerts(c.Alerts)
+	v.contacts(c)
 	v.window(c.Window)
 	v.operation(c.Operation)
 	v.backup(c)
@@ -166,9 +167,9 @@ var (
 	phone = regexp.MustCompile(`^\+?[0-9][0-9 ()/.-]{4,}$`)
 )
 
-func (v *validator) contacts(all Contacts) {
+func (v *validator) contacts(cfg *Config) {
 	names := map[string]string{}
-	for _, c := range all.All() {
+	for _, c := range cfg.Contacts.All() {
 		key := "contacts." + c.Level
 		v.required(key+".name", c.Name)
 		v.required(key+".role", c.Role)
@@ -182,6 +183,7 @@ func (v *validator) contacts(all Contacts) {
 			v.fault(key+".name", "%q is the %s contact too; escalating to the same person helps nobody", c.Name, other)
 		}
 		names[c.Name] = c.Level
+		v.receiver(key, c.Contact, cfg)
 	}
 }
 

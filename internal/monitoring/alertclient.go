@@ -17,7 +17,7 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// An AlertClient speaks to Alertmanager to over its API, version 2.
+// An AlertClient speaks to Alertmanager over its API, version 2.
 type AlertClient struct {
 	URL    string // without a slash at its end
 	Client *http.Client

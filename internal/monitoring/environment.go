@@ -49,6 +49,9 @@ type Environment struct {
 	Queue      string        // that the workers take tasks from
 
 	Alertmanager *Endpoint // nil: there is none
+	Alerts       Alerting
+
+	days bool // steps of the tests are those of days
 }
 
 // A Job is what Prometheus collects in one way.
@@ -69,7 +72,7 @@ type Endpoint struct {
 
 // needs are the keys that FromConfig reads: generating asks for a value of no
 // other, so that it works where the secrets of an environment are not.
-var needs = []string{"monitoring", "api", "celery.queue"}
+var needs = []string{"monitoring", "api", "celery.queue", "alerts", "contacts", "thresholds"}
 
 // Load reads an environment of deploy.yaml. The variables, if any, go before
 // those of the process.
@@ -106,6 +109,8 @@ func FromConfig(c *config.Config) (Environment, error) {
 	e.Alertmanager = endpoint("monitoring.alertmanager", m.Alertmanager)
 	e.collect(JobAlertmanager, e.Alertmanager, "/metrics")
 	slices.SortStableFunc(e.Jobs, func(a, b Job) int { return rank(a.Name) - rank(b.Name) })
+	e.Alerts = alertingOf(c, e)
+	faults = append(faults, unknownAlerts(e)...)
 	if len(faults) > 0 {
 		return Environment{}, &config.Error{File: c.File, Faults: faults}
 	}
