@@ -207,16 +207,7 @@ func (m *maintenance) trySet(ctx context.Context, lasts time.Duration) error {
 		Matchers: monitoring.MaintenanceMatchers(m.t.Config.Environment), StartsAt: now, EndsAt: now.Add(lasts),
 		CreatedBy: Whoami(), Comment: "cut-over of " + m.op.ID(),
 	}
-	if m.id != "" {
-		old, err := m.am.Silence(ctx, m.id)
-		if err != nil && !errors.Is(err, monitoring.ErrNoSilence) {
-			return err
-		}
-		if err == nil && old.Status.State != "expired" {
-			s.ID, s.StartsAt = old.ID, old.StartsAt
-		}
-	}
-	id, err := m.am.Set(ctx, s)
+	id, err := m.am.Prolong(ctx, m.id, s)
 	if err != nil {
 		return err
 	}

@@ -84,6 +84,7 @@ func (m *maintenance) fires(t *testing.T, name, environment string) {
 
 // A cut-over silences what it causes, as long as it takes, and nothing else.
 func TestMaintenanceSilences(t *testing.T) {
+	t.Parallel()
 	m, r, said := maintained(t, startAlertmanager(t))
 	for _, name := range []string{"NoWorkers", "TargetDown", "Watchdog", "DeploymentInterrupted", monitoring.DrillAlert, "DeploymentInterruptedOrSo"} {
 		m.fires(t, name, "sandbox")
@@ -137,6 +138,7 @@ func TestMaintenanceSilences(t *testing.T) {
 // What ends, also without having started the service again, takes its silence
 // away at once; where nothing is held back any more, too.
 func TestMaintenanceIsRemovedAtTheEnd(t *testing.T) {
+	t.Parallel()
 	m, r, _ := maintained(t, startAlertmanager(t))
 	m.begin(t.Context(), r)
 	until(t, "noted", func() bool { return m.inJournal(t, r) != "" })
@@ -165,6 +167,7 @@ func TestMaintenanceIsRemovedAtTheEnd(t *testing.T) {
 // A process that was killed leaves a silence that ends by itself; whoever goes
 // on with the operation in time prolongs it, later makes another.
 func TestMaintenanceOfAKilledProcess(t *testing.T) {
+	t.Parallel()
 	m, r, _ := maintained(t, startAlertmanager(t))
 	m.begin(t.Context(), r)
 	until(t, "noted", func() bool { return m.inJournal(t, r) != "" })
@@ -194,6 +197,7 @@ func TestMaintenanceOfAKilledProcess(t *testing.T) {
 
 // Between two stages no process lives that could prolong it.
 func TestMaintenanceBetweenStages(t *testing.T) {
+	t.Parallel()
 	m, r, _ := maintained(t, startAlertmanager(t))
 	m.rest(t.Context()) // of a stage that stopped nothing
 	m.begin(t.Context(), r)
@@ -211,6 +215,7 @@ func TestMaintenanceBetweenStages(t *testing.T) {
 // An operation does not wait for an Alertmanager that does not answer, nor
 // fail for it.
 func TestMaintenanceWithoutAlertmanager(t *testing.T) {
+	t.Parallel()
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	defer silent.Close()

@@ -55,6 +55,21 @@ func (a AlertClient) Set(ctx context.Context, s Silence) (id string, err error) 
 	return answer.SilenceID, err
 }
 
+// Prolong sets s in the place of the silence with this id: the same one, where
+// it is still in force. It returns the id.
+func (a AlertClient) Prolong(ctx context.Context, id string, s Silence) (string, error) {
+	if id != "" {
+		old, err := a.Silence(ctx, id)
+		if err != nil && !errors.Is(err, ErrNoSilence) {
+			return id, err
+		}
+		if err == nil && old.Status.State != "expired" {
+			s.ID, s.StartsAt = old.ID, old.StartsAt
+		}
+	}
+	return a.Set(ctx, s)
+}
+
 // Silence reads a silence; the error is ErrNoSilence where there is none.
 func (a AlertClient) Silence(ctx context.Context, id string) (s Silence, err error) {
 	err = a.do(ctx, http.MethodGet, "/api/v2/silence/"+url.PathEscape(id), nil, &s)

@@ -1,6 +1,9 @@
 package monitoring
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
 
 // DrillAlert is the name of the alert that a drill sends. No rule has it.
 const DrillAlert = "AlertsDrill"
@@ -11,16 +14,44 @@ var neverSilenced = []string{"Watchdog", "DeploymentInterrupted", DrillAlert}
 
 // AlertLabels are those that every alert of an environment has.
 func AlertLabels(environment string) map[string]string {
-	return map[string]string{"service": "etf_service", "environment": environment}
+	return map[string]string{labelService: serviceName, labelEnvironment: environment}
 }
 
 // MaintenanceMatchers match the alerts of an environment that a cut-over
 // causes, and no other environment's.
 func MaintenanceMatchers(environment string) []Matcher {
-	labels := AlertLabels(environment)
 	return []Matcher{
-		{Name: "service", Value: labels["service"], IsEqual: true},
-		{Name: "environment", Value: labels["environment"], IsEqual: true},
+		{Name: labelService, Value: serviceName, IsEqual: true},
+		{Name: labelEnvironment, Value: environment, IsEqual: true},
 		{Name: "alertname", Value: strings.Join(neverSilenced, "|"), IsRegex: true}, // none of these
 	}
+}
+
+// DrillLabels are those of a drill's alert, which everybody is called for. The
+// last one tells it from every other drill's.
+func DrillLabels(environment, id string) map[string]string {
+	labels := AlertLabels(environment)
+	labels["alertname"], labels[labelSeverity], labels["drill"] = DrillAlert, string(Critical), id
+	return labels
+}
+
+// CalledAfter is how long an alert fires before a contact is called, the first
+// being 0.
+func (e Environment) CalledAfter(contact int) time.Duration {
+	return []time.Duration{e.scaled(10 * time.Second), e.Alerts.Secondary, e.Alerts.Escalation}[contact]
+}
+
+// Integrations are the ways by which Alertmanager calls a contact, as it names
+// them itself.
+func (e Environment) Integrations(c Contact) (ways []string) {
+	if c.Email != "" && e.Alerts.SMTP.Host != "" {
+		ways = append(ways, "email")
+	}
+	if c.Webhook != "" {
+		ways = append(ways, "webhook")
+	}
+	if c.ChatURLFile != "" {
+		ways = append(ways, "slack")
+	}
+	return ways
 }

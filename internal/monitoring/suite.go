@@ -69,5 +69,5 @@ func (t *Told) Text() ([]byte, error) {
 
 // Push replaces what the Pushgateway at address has of the environment.
 func (t *Told) Push(ctx context.Context, client *http.Client, address, environment string) error {
-	return push.New(address, pushJob).Grouping("environment", environment).Gatherer(t.registry).Client(client).PushContext(ctx)
+	return push.New(address, pushJob).Grouping(labelEnvironment, environment).Gatherer(t.registry).Client(client).PushContext(ctx)
 }
