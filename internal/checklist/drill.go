@@ -10,6 +10,7 @@ import (
 
 	"github.com/goldfinch-etf/etf-deploy/internal/host"
 	"github.com/goldfinch-etf/etf-deploy/internal/monitoring"
+	"github.com/goldfinch-etf/etf-deploy/internal/report"
 )
 
 // drillPatience is how much later than it should a contact may be called in a
@@ -59,8 +60,8 @@ func (t *Target) Drill(ctx context.Context, silence bool) (*DrillReport, error) 
 		return nil, errors.Join(err, d.cleanUp(ctx))
 	}
 	err = d.cleanUp(ctx)
-	report := d.report()
-	return report, errors.Join(err, report.judge())
+	seen := d.report()
+	return seen, errors.Join(err, seen.judge())
 }
 
 // RealContacts names the contacts that a drill would really call.
@@ -149,27 +150,58 @@ func (d *drill) fire(ctx context.Context) error {
 
 // watch looks until it is known of each contact whether it is called.
 func (d *drill) watch(ctx context.Context) error {
+	if err := d.findRoutes(ctx); err != nil {
+		return err
+	}
 	for {
 		if err := errors.Join(d.fire(ctx), d.look(ctx)); err != nil {
 			return err
 		}
-		if d.silence && d.silenced == "" && d.contacts[0].called() {
+		first := d.contacts[0]
+		if d.silence && d.silenced == "" && first.called() {
 			if err := d.setSilence(ctx); err != nil {
 				return err
 			}
 			d.t.Observer.Log("drill", "silenced: nobody else should be called")
 		}
 		since := d.t.Now().Sub(d.sent)
-		if !slices.ContainsFunc(d.contacts, func(c *drilled) bool { return !c.called() && since <= c.due+drillPatience }) {
-			return nil
-		}
-		if d.silence && !d.contacts[0].called() && since > d.contacts[0].due+drillPatience {
+		open := slices.ContainsFunc(d.contacts, func(c *drilled) bool { return c.awaited(since) })
+		if !open || d.silence && !first.called() && !first.awaited(since) {
 			return nil
 		}
 		if err := sleep(ctx, 100*time.Millisecond); err != nil {
 			return err
 		}
 	}
+}
+
+// findRoutes looks to whom Alertmanager will send the alert at all: nobody is
+// waited for in vain.
+func (d *drill) findRoutes(ctx context.Context) error {
+	alert, err := d.held(ctx)
+	if err != nil {
+		return err
+	}
+	if alert == nil {
+		return errors.New("asking Alertmanager: it took the drill's alert, and does not have it")
+	}
+	var receivers []string
+	for _, r := range alert.Receivers {
+		receivers = append(receivers, r.Name)
+	}
+	var last time.Duration
+	for _, c := range d.contacts {
+		if !slices.Contains(receivers, c.Level) {
+			c.lost = true
+			c.Text = fmt.Sprintf("Alertmanager sends it to %s only: it does not run with the configuration of alerts:generate", join(receivers))
+			continue
+		}
+		last = max(last, c.due)
+	}
+	if last > 0 {
+		d.t.Observer.Log("drill", "sent; the last contact is due in "+report.Duration(last))
+	}
+	return nil
 }
 
 // look notes who has been called.
@@ -216,24 +248,19 @@ func (d *drill) explain(ctx context.Context) error {
 	if err != nil || alert == nil {
 		return err
 	}
-	for i, c := range d.contacts {
+	for _, c := range d.contacts {
 		if !c.called() {
-			c.Text = d.whyNot(i, *alert)
+			c.Text = d.whyNot(c, *alert)
 		}
 	}
 	return nil
 }
 
-func (d *drill) whyNot(contact int, alert monitoring.HeldAlert) string {
-	c := d.contacts[contact]
-	var receivers []string
-	for _, r := range alert.Receivers {
-		receivers = append(receivers, r.Name)
-	}
+func (d *drill) whyNot(c *drilled, alert monitoring.HeldAlert) string {
 	others := slices.DeleteFunc(slices.Clone(alert.Status.SilencedBy), func(id string) bool { return id == d.silenced })
 	switch {
-	case !slices.Contains(receivers, c.Level):
-		return fmt.Sprintf("Alertmanager sends it to %s only: it does not run with the configuration of alerts:generate", join(receivers))
+	case c.lost:
+		return c.Text
 	case len(others) > 0:
 		return "held back by silence " + join(others)
 	case len(alert.Status.InhibitedBy) > 0:

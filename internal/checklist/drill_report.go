@@ -46,9 +46,15 @@ type drilled struct {
 	ways []string // Alertmanager's integrations
 	own  bool     // its webhook is this program's
 	path string   // of that
+	lost bool     // Alertmanager has no route to it
 }
 
 func (c *drilled) called() bool { return c.After != nil }
+
+// awaited reports whether a contact may still be called.
+func (c *drilled) awaited(since time.Duration) bool {
+	return !c.called() && !c.lost && since <= c.due+drillPatience
+}
 
 // report judges what was seen.
 func (d *drill) report() *DrillReport {
@@ -70,8 +76,10 @@ func (d *drill) fault(contact int) string {
 	switch {
 	case quiet && c.called():
 		return "called though the alert was silenced"
-	case quiet:
+	case quiet && !c.lost:
 		return ""
+	case c.lost:
+		return "not called"
 	case !c.called():
 		return fmt.Sprintf("not called within %s", report.Duration(c.due+drillPatience))
 	case *c.After < (c.due - max(time.Second, c.due/10)).Seconds():
