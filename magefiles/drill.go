@@ -9,13 +9,8 @@ import (
 	"os"
 	"strings"
 
-	"github.com/magefile/mage/mg"
-
 	"github.com/goldfinch-etf/etf-deploy/internal/checklist"
 )
-
-// Alerts are what calls people.
-type Alerts mg.Namespace
 
 // Drill sends a test alert through Alertmanager and sees each contact called, in the order of escalation, with the time that it took.
 func (Alerts) Drill(ctx context.Context,

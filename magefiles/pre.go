@@ -4,18 +4,34 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"strings"
 
 	"github.com/magefile/mage/mg"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/checklist"
+	"github.com/goldfinch-etf/etf-deploy/internal/host"
 )
 
 // Pre is section 1 of the plan: pre-deployment checks.
 type Pre mg.Namespace
 
-// Migrations looks for what separates the database from the release.
-func (Pre) Migrations(ctx context.Context, ref *string, json, explain *bool) error {
-	return check(ctx, checklist.PreDeployment.Only("pre:migrations"), ref, json, explain)
+// Migrations looks for what separates the database from the release: what each migration locks, and whether it can be taken back.
+func (Pre) Migrations(ctx context.Context,
+	ref *string, // look at this release, installed before by release:install
+	sql *bool, // with the SQL of the migrations
+	json, explain *bool,
+) error {
+	checks := checklist.PreDeployment.Only("pre:migrations")
+	var text strings.Builder
+	if set(sql) {
+		checks = checks.WithSQL(&text)
+	}
+	err := check(ctx, checks, ref, json, explain)
+	if !set(json) { // where it stands with its findings
+		fmt.Print(host.Redact(text.String()))
+	}
+	return err
 }
 
 // Data looks at every row of the ETF data by the data rules.
@@ -43,6 +59,11 @@ func (Pre) All(ctx context.Context,
 	ref *string, // look at this release, installed before by release:install
 	json *bool,
 	explain *bool, // name the command of the plan that each check stands for
+	native *bool, // without pre:migrations, for which Alembic has to be started
 ) error {
-	return check(ctx, checklist.PreDeployment, ref, json, explain)
+	checks := checklist.PreDeployment
+	if set(native) {
+		checks = checks.Native()
+	}
+	return check(ctx, checks, ref, json, explain)
 }

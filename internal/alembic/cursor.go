@@ -63,11 +63,11 @@ func (c *cursor) name() string {
 // until reads the words, at the present depth of parentheses, before the
 // first of these; at least one.
 func (c *cursor) until(texts ...string) []word {
-	from := c.i
+	from := min(c.i, len(c.w)) // a statement that is cut short
 	for !c.done() && (c.i == from || !slices.Contains(texts, c.peek())) {
 		c.nextTop()
 	}
-	return c.w[from:c.i]
+	return c.w[from:max(from, min(c.i, len(c.w)))]
 }
 
 func (c *cursor) rest() *cursor { return &cursor{w: c.w[min(c.i, len(c.w)):]} }

@@ -30,6 +30,16 @@ type Migration struct {
 	Title         string `json:"title"`
 	Path          string `json:"path"`                    // its file, on the host
 	Compatibility string `json:"compatibility,omitempty"` // Expand, Contract or empty: not declared
+
+	Up   Rendered `json:"-"` // what it will run; filled in by Look
+	Back Rendered `json:"-"` // what would take it back; filled in by Look
+}
+
+// Rendered is the SQL that a step writes in offline mode.
+type Rendered struct {
+	SQL    string
+	Error  string // why there is none: mostly that it needs a connection
+	Raised bool   // the step itself refuses, by a raise of its own
 }
 
 type revisionsAnswer struct {
@@ -37,6 +47,7 @@ type revisionsAnswer struct {
 	Revisions []struct {
 		Migration
 		Declared []string
+		Up, Back Rendered
 	}
 }
 
@@ -84,8 +95,12 @@ func (c *Client) Pending(ctx context.Context, from, to string) ([]Migration, err
 	if err != nil {
 		return nil, fmt.Errorf("listing the migrations from %q to %s: %w", from, to, err)
 	}
-	pending := make([]Migration, 0, len(answer.Revisions))
-	for _, r := range answer.Revisions {
+	return answer.migrations()
+}
+
+func (a revisionsAnswer) migrations() ([]Migration, error) {
+	all := make([]Migration, 0, len(a.Revisions))
+	for _, r := range a.Revisions {
 		switch {
 		case len(r.Declared) == 0:
 		case len(r.Declared) == 1 && slices.Contains([]string{Expand, Contract}, r.Declared[0]):
@@ -93,9 +108,44 @@ func (c *Client) Pending(ctx context.Context, from, to string) ([]Migration, err
 		default:
 			return nil, fmt.Errorf("migration %s (%s): \"# compatibility: %s\": write it once, as expand or contract", r.Revision, r.Path, strings.Join(r.Declared, ", "))
 		}
-		pending = append(pending, r.Migration)
+		r.Migration.Up, r.Migration.Back = r.Up, r.Back
+		all = append(all, r.Migration)
 	}
-	return pending, nil
+	return all, nil
+}
+
+// An Outlook is what separates a database from the migrations of a release.
+type Outlook struct {
+	Heads   []string    // of the release, sorted
+	Pending []Migration // in the order in which they will run, with their SQL; none where there are several heads
+}
+
+// Look asks in one start of Python for the heads and for what is pending from
+// the database's present revisions on, with what each migration would run. It
+// fails as Pending does, but several heads of the release are an answer.
+func (c *Client) Look(ctx context.Context, current []string) (Outlook, error) {
+	answer, err := c.revisions(ctx, current, "?")
+	var pending []Migration
+	if err == nil {
+		pending, err = answer.migrations()
+	}
+	if err != nil {
+		return Outlook{}, fmt.Errorf("listing the migrations in %s from %q on: %w", c.o.Dir, strings.Join(current, ","), err)
+	}
+	return Outlook{Heads: answer.Heads, Pending: pending}, nil
+}
+
+// SQL is all that the pending migrations will run. The error names the first
+// whose SQL could not be written.
+func (o Outlook) SQL() (string, error) {
+	var all strings.Builder
+	for _, m := range o.Pending {
+		if m.Up.Error != "" {
+			return "", fmt.Errorf("writing the SQL of migration %s: %s", m.Revision, m.Up.Error)
+		}
+		all.WriteString(m.Up.SQL)
+	}
+	return all.String(), nil
 }
 
 // CurrentSQL reads the revisions of the database from its table, sorted; none

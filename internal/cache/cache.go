@@ -5,19 +5,16 @@ package cache
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/logging"
-	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/host"
+	"github.com/goldfinch-etf/etf-deploy/internal/redisdial"
 )
 
 // Deadlines of calls whose context has none.
@@ -50,31 +47,10 @@ type Client struct {
 // New returns a client for a redis:// or rediss:// URL, dialled through h. It
 // connects with the first call.
 func New(h host.Host, url string, o Options) (*Client, error) {
-	opts, err := redis.ParseURL(url)
+	opts, err := redisdial.Options(h, url, 4)
 	if err != nil {
-		// The parser's own words may hold the password.
-		return nil, errors.New("reading the URL of redis: it is not of the form redis://:PASSWORD@HOST:PORT/DB (special characters of the password percent-encoded)")
+		return nil, fmt.Errorf("reading the URL of redis: %w", err)
 	}
-	host.AddSecret(opts.Password)
-	// Errors are returned; the library's own messages would tear the output.
-	logging.Disable()
-	tlsConfig := opts.TLSConfig
-	opts.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		conn, err := h.Dial(ctx, network, addr)
-		if err != nil || tlsConfig == nil {
-			return conn, err
-		}
-		secure := tls.Client(conn, tlsConfig)
-		if err := secure.HandshakeContext(ctx); err != nil {
-			conn.Close()
-			return nil, err
-		}
-		return secure, nil
-	}
-	opts.MaxRetries, opts.DialerRetries, opts.PoolSize = 1, 1, 2
-	opts.ContextTimeoutEnabled, opts.DisableIdentity = true, true
-	opts.ReadTimeout, opts.WriteTimeout = askTimeout, askTimeout
-	opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	c := &Client{
 		rdb: redis.NewClient(opts), address: opts.Addr + "/" + strconv.Itoa(opts.DB),
 		flags: map[string]bool{}, queues: map[string]bool{"celery": true},
@@ -100,23 +76,29 @@ func withDeadline(ctx context.Context, limit time.Duration) (context.Context, co
 
 // explain says what went wrong in words that lead somewhere.
 func (c *Client) explain(ctx context.Context, doing string, err error) error {
-	var answer redis.Error
-	if !errors.As(err, &answer) {
-		if ctx.Err() != nil {
-			return fmt.Errorf("%s: redis at %s: no answer: %w", doing, c.address, errors.Join(ErrUnreachable, ctx.Err()))
-		}
+	msg, answered := redisdial.Answered(err)
+	switch {
+	case !answered && ctx.Err() != nil:
+		return fmt.Errorf("%s: redis at %s: no answer: %w", doing, c.address, errors.Join(ErrUnreachable, ctx.Err()))
+	case !answered:
 		return fmt.Errorf("%s: %w at %s: %w", doing, ErrUnreachable, c.address, err)
-	}
-	msg := answer.Error()
-	for _, code := range []string{"WRONGPASS", "NOAUTH", "ERR AUTH", "ERR invalid password", "NOPERM"} {
-		if strings.HasPrefix(msg, code) {
-			return fmt.Errorf("%s: %w at %s: %w (check user and password of its URL)", doing, ErrLogin, c.address, err)
-		}
+	case redisdial.RefusedLogin(err):
+		return fmt.Errorf("%s: %w at %s: %w (check user and password of its URL)", doing, ErrLogin, c.address, err)
 	}
 	if strings.Contains(msg, "DB index is out of range") || strings.Contains(msg, "invalid DB index") {
 		return fmt.Errorf("%s: %w: %s: %w", doing, ErrNoDatabase, c.address, err)
 	}
-	return fmt.Errorf("%s: redis at %s: %w", doing, c.address, err)
+	code, _, _ := strings.Cut(msg, " ")
+	return fmt.Errorf("%s: redis at %s: %w%s", doing, c.address, err, hints[code])
+}
+
+// hints explain what a server says that answers and does not serve.
+var hints = map[string]string{
+	"LOADING":  " (it reads its data from disk after a start: wait until it has)",
+	"READONLY": " (it is a replica: name its master in the URL)",
+	"MISCONF":  " (it cannot save its data and takes no changes: see its log and its disk)",
+	"OOM":      " (its memory is full: raise maxmemory, or see what fills it)",
+	"NOPERM":   " (its user may not do this: see ACL LIST)",
 }
 
 // Ping returns how long the server took to answer.
@@ -137,7 +119,8 @@ type Info struct {
 	MaxMemory      int64  // bytes; 0: no limit
 	EvictionPolicy string // such as noeviction; another one may evict Celery's queue
 	Clients        int64
-	Loading        bool // it is reading its data from disk and answers little else
+	MaxClients     int64
+	Replica        bool // of another server, from which its data come
 }
 
 // Info asks the server about itself.
@@ -157,6 +140,18 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 	number := func(name string) int64 { n, _ := strconv.ParseInt(fields[name], 10, 64); return n }
 	return Info{
 		Version: fields["redis_version"], UsedMemory: number("used_memory"), MaxMemory: number("maxmemory"),
-		EvictionPolicy: fields["maxmemory_policy"], Clients: number("connected_clients"), Loading: fields["loading"] == "1",
+		EvictionPolicy: fields["maxmemory_policy"], Clients: number("connected_clients"), MaxClients: number("maxclients"), Replica: fields["role"] == "slave",
 	}, nil
+}
+
+// Writable tells why the server would not unlink the cache's keys, if so, by
+// having it unlink one that is not there: that changes nothing.
+func (c *Client) Writable(ctx context.Context, prefix string) error {
+	ctx, cancel := withDeadline(ctx, askTimeout)
+	defer cancel()
+	missing := prefix + "etf-deploy:no-such-key"
+	if err := c.rdb.Unlink(ctx, missing).Err(); err != nil {
+		return c.explain(ctx, "asking redis whether it takes changes", err)
+	}
+	return nil
 }

@@ -188,3 +188,19 @@ func TestErrorsAreToldApart(t *testing.T) {
 		t.Errorf("malformed URL: %v", err)
 	}
 }
+
+// A pause that the suite has set itself does not keep a database of the
+// cache's own from being cleared, and stays.
+func TestAWholeDatabaseIsClearedUnderAPauseOfOurs(t *testing.T) {
+	c, raw := open(t, 11)
+	fill(t, raw, "a", "b")
+	if _, _, err := c.SetPause(t.Context(), pauseKey, pause); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := c.Clear(t.Context(), "", nil); n != 2 || err != nil {
+		t.Errorf("Clear = %d, %v", n, err)
+	}
+	if p, err := c.Paused(t.Context(), pauseKey); p == nil || err != nil {
+		t.Errorf("the pause: %v, %v", p, err)
+	}
+}

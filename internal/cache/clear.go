@@ -20,6 +20,8 @@ type Contents struct {
 	Flags  []string // the flags that are set
 	Other  int64    // neither of these, and without the prefix
 	Sample []string // some of Celery's keys, sorted
+
+	Strange []string // some of the others, sorted
 }
 
 // A ForeignError says that a database which was to be cleared whole holds
@@ -35,112 +37,124 @@ func (e *ForeignError) Error() string {
 		e.Address, len(e.Contents.Flags), e.Contents.Celery, strings.Join(names, ", "))
 }
 
-type kind int
-
-const (
-	other kind = iota
-	cached
-	celery
-	flag
-)
-
-// classify tells whose key it is. Flags and Celery's keys are recognised
-// first, so that no prefix, however short, takes them for the cache's.
-func (c *Client) classify(key, prefix string) kind {
-	switch {
-	case c.flags[key]:
-		return flag
-	case c.isCelery(key):
-		return celery
-	case strings.HasPrefix(key, prefix):
-		return cached
-	}
-	return other
-}
-
-// isCelery knows the names that Celery and its transport give to their keys.
-func (c *Client) isCelery(key string) bool {
-	for _, p := range []string{"celery-task-meta-", "celery-taskset-meta-", "_kombu.", "unacked", "celeryev.", "redbeat:", "redbeat::"} {
-		if strings.HasPrefix(key, p) {
-			return true
-		}
-	}
-	if strings.HasSuffix(key, ".pidbox") {
-		return true
-	}
-	queue, _, _ := strings.Cut(key, "\x06\x16") // before a priority
-	return c.queues[queue]
-}
-
 // Look goes through all keys of the database without blocking the server.
 // With an empty prefix every key that is neither Celery's nor a flag counts
 // as the cache's.
 func (c *Client) Look(ctx context.Context, prefix string) (Contents, error) {
+	ctx, cancel := withDeadline(ctx, scanTimeout)
+	defer cancel()
+	o, err := c.owner(ctx, prefix)
+	if err != nil {
+		return Contents{}, err
+	}
 	var found Contents
-	seen := map[string]bool{}
-	err := c.scan(ctx, "*", func(_ context.Context, keys []string) error {
-		for _, key := range keys {
-			switch c.classify(key, prefix) {
+	seen := map[string]bool{} // of those that are named: a key may come twice
+	name := func(list []string, key string, most int) []string {
+		if len(list) == most || seen[key] {
+			return list
+		}
+		seen[key] = true
+		return append(list, key)
+	}
+	err = c.scan(ctx, "*", func(ctx context.Context, keys []string) error {
+		kinds, err := c.sort(ctx, o, keys)
+		for i, k := range kinds {
+			switch found.Total++; k {
 			case cached:
 				found.Cache++
 			case celery:
 				found.Celery++
-				if len(found.Sample) < sample && !seen[key] {
-					seen[key] = true
-					found.Sample = append(found.Sample, key)
-				}
+				found.Sample = name(found.Sample, keys[i], sample)
 			case flag:
-				if !seen[key] {
-					seen[key] = true
-					found.Flags = append(found.Flags, key)
-				}
+				found.Flags = name(found.Flags, keys[i], len(c.flags))
 			default:
 				found.Other++
+				found.Strange = name(found.Strange, keys[i], sample)
 			}
-			found.Total++
 		}
-		return nil
+		return err
 	})
-	slices.Sort(found.Flags)
-	slices.Sort(found.Sample)
+	for _, list := range [][]string{found.Flags, found.Sample, found.Strange} {
+		slices.Sort(list)
+	}
 	return found, err
 }
 
 // Clear unlinks the cache's keys, those that begin with prefix, and returns
 // how many there were; the server frees their memory in the background. With
 // an empty prefix the whole database is the cache, and Clear refuses with a
-// *ForeignError when it sees anything of Celery's or a flag in it. progress,
-// which may be nil, is told the number of keys unlinked and the total of keys
-// in the database at the beginning.
+// *ForeignError when it sees anything of Celery's or a flag in it, but for a
+// pause of this suite's own: operations clear the cache while updates are
+// paused. Each batch of keys is judged again before it goes, so what Celery or
+// a flag adds meanwhile stays as well. progress, which may be nil, is told the
+// number of keys unlinked and the total of keys in the database at the
+// beginning.
 func (c *Client) Clear(ctx context.Context, prefix string, progress func(done, total int64)) (int64, error) {
 	ctx, cancel := withDeadline(ctx, scanTimeout)
 	defer cancel()
 	if prefix == "" {
-		found, err := c.Look(ctx, "")
-		if err != nil {
+		if err := c.alone(ctx); err != nil {
 			return 0, err
-		}
-		if found.Celery > 0 || len(found.Flags) > 0 {
-			return 0, &ForeignError{Address: c.address, Contents: found}
 		}
 	}
 	total, err := c.rdb.DBSize(ctx).Result()
 	if err != nil {
 		return 0, c.explain(ctx, "clearing the cache", err)
 	}
+	o, err := c.owner(ctx, prefix)
+	if err != nil {
+		return 0, err
+	}
 	var done int64
 	err = c.scan(ctx, escape(prefix)+"*", func(ctx context.Context, keys []string) error {
-		keys = slices.DeleteFunc(keys, func(k string) bool { return c.classify(k, prefix) != cached })
-		if len(keys) == 0 {
+		kinds, err := c.sort(ctx, o, keys)
+		if err != nil {
+			return err
+		}
+		var ours []string
+		for i, k := range kinds {
+			if k == cached {
+				ours = append(ours, keys[i])
+			}
+		}
+		if len(ours) == 0 {
 			return nil
 		}
-		n, err := c.rdb.Unlink(ctx, keys...).Result()
+		n, err := c.rdb.Unlink(ctx, ours...).Result()
 		if done += n; progress != nil {
 			progress(done, max(total, done))
 		}
 		return err
 	})
 	return done, err
+}
+
+// alone fails with a *ForeignError unless the database is the cache's alone.
+func (c *Client) alone(ctx context.Context) error {
+	found, err := c.Look(ctx, "")
+	if err != nil {
+		return err
+	}
+	return c.Foreign(ctx, found)
+}
+
+// Foreign is a *ForeignError when a database of these contents must not be
+// cleared whole.
+func (c *Client) Foreign(ctx context.Context, found Contents) error {
+	strangers := 0
+	for _, key := range found.Flags {
+		p, err := c.Paused(ctx, key)
+		if err != nil {
+			return err
+		}
+		if p != nil && p.Since.IsZero() {
+			strangers++
+		}
+	}
+	if found.Celery > 0 || strangers > 0 {
+		return &ForeignError{Address: c.address, Contents: found}
+	}
+	return nil
 }
 
 // scan calls f with all keys that match, a batch at a time; a key may come twice.

@@ -2,14 +2,11 @@ package celery
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
-	"slices"
 	"sync"
 	"time"
 
@@ -26,10 +23,6 @@ const (
 )
 
 const dialTimeout = 10 * time.Second
-
-// lateness is how long after our deadline a question still counts for a
-// worker: clocks differ, but nobody shall act on it minutes later.
-const lateness = 10 * time.Second
 
 // overAMQP speaks the protocol of Celery's own control client.
 type overAMQP struct {
@@ -127,7 +120,7 @@ func (c *overAMQP) dial(ctx context.Context) (*amqp.Connection, error) {
 
 // QueueDepth declares the queue passively: it is looked at, never made.
 func (c *overAMQP) QueueDepth(ctx context.Context, queue string) (depth Queue, err error) {
-	ctx, cancel := deadline(ctx, []string{})
+	ctx, cancel := query{nodes: []string{}}.deadline(ctx)
 	defer cancel()
 	err = c.withChannel(ctx, func(ch *amqp.Channel) error {
 		q, err := ch.QueueDeclarePassive(queue, false, false, false, false, nil)
@@ -151,8 +144,10 @@ func isNotFound(err error) bool {
 // farewell is the part of a question's time that is left for closing up.
 const farewell = 200 * time.Millisecond
 
-func (c *overAMQP) ask(ctx context.Context, method string, args map[string]string, nodes []string) (got map[string]json.RawMessage, err error) {
-	ctx, cancel := deadline(ctx, nodes)
+func (*overAMQP) byCommand() bool { return false }
+
+func (c *overAMQP) ask(ctx context.Context, q query) (got map[string]json.RawMessage, err error) {
+	ctx, cancel := q.deadline(ctx)
 	defer cancel()
 	err = c.withChannel(ctx, func(ch *amqp.Channel) error {
 		id, ticket := newID(), newID()
@@ -161,7 +156,7 @@ func (c *overAMQP) ask(ctx context.Context, method string, args map[string]strin
 			return nil // no worker has ever been on this virtual host
 		}
 		if err == nil {
-			err = publish(ctx, ch, method, args, nodes, id, ticket)
+			err = publish(ctx, ch, q, id, ticket)
 		}
 		if err != nil {
 			return fmt.Errorf("%w: %s: %w", ErrUnreachable, c.address, err)
@@ -169,7 +164,8 @@ func (c *overAMQP) ask(ctx context.Context, method string, args map[string]strin
 		at, _ := ctx.Deadline()
 		ctx, cancel := context.WithDeadline(ctx, at.Add(-farewell))
 		defer cancel()
-		got, err = collect(ctx, answers, ticket, nodes)
+		t := &tally{query: q}
+		got, err = t.collect(ctx, func(ctx context.Context) error { return t.nextDelivery(ctx, answers, ticket) })
 		return err
 	})
 	return got, err
@@ -194,56 +190,27 @@ func openMailbox(ch *amqp.Channel, id string) (<-chan amqp.Delivery, error) {
 	return ch.Consume(queue, "", true, true, false, false, nil)
 }
 
-func publish(ctx context.Context, ch *amqp.Channel, method string, args map[string]string, nodes []string, id, ticket string) error {
-	if args == nil {
-		args = map[string]string{}
-	}
-	body, err := json.Marshal(map[string]any{
-		"method": method, "arguments": args, "destination": nodes, "pattern": nil, "matcher": nil, "ticket": ticket,
-		"reply_to": map[string]string{"exchange": answerExchange, "routing_key": id},
-	})
+func publish(ctx context.Context, ch *amqp.Channel, q query, id, ticket string) error {
+	body, err := q.body(ticket, id)
 	if err != nil {
 		return err
 	}
-	at, _ := ctx.Deadline()
 	return ch.PublishWithContext(ctx, askExchange, "", false, false, amqp.Publishing{
 		ContentType: "application/json", ContentEncoding: "utf-8", Body: body,
-		Headers: amqp.Table{"clock": int32(1), "expires": float64(at.Add(lateness).UnixMilli()) / 1000},
+		Headers: amqp.Table{"clock": int32(1), "expires": expires(ctx)},
 	})
 }
 
-// collect reads answers until all nodes have given theirs or the time is up.
-func collect(ctx context.Context, answers <-chan amqp.Delivery, ticket string, nodes []string) (map[string]json.RawMessage, error) {
-	got := map[string]json.RawMessage{}
-	missing := func(node string) bool { _, ok := got[node]; return !ok }
-	for nodes == nil || slices.ContainsFunc(nodes, missing) {
-		select {
-		case <-ctx.Done():
-			if errors.Is(ctx.Err(), context.Canceled) {
-				return nil, ctx.Err()
-			}
-			return got, nil
-		case d, ok := <-answers:
-			if !ok {
-				return nil, fmt.Errorf("%w: it ended the connection", ErrUnreachable)
-			}
-			if t, ok := d.Headers["ticket"].(string); ok && t != ticket {
-				continue
-			}
-			var body map[string]json.RawMessage
-			if json.Unmarshal(d.Body, &body) != nil {
-				continue
-			}
-			for node, answer := range body {
-				got[node] = answer
-			}
+func (t *tally) nextDelivery(ctx context.Context, answers <-chan amqp.Delivery, ticket string) error {
+	select {
+	case <-ctx.Done():
+	case d, ok := <-answers:
+		if !ok {
+			return fmt.Errorf("%w: it ended the connection", ErrUnreachable)
+		}
+		if got, ok := d.Headers["ticket"].(string); !ok || got == ticket {
+			t.take(d.Body)
 		}
 	}
-	return got, nil
-}
-
-func newID() string {
-	var b [16]byte
-	rand.Read(b[:])
-	return hex.EncodeToString(b[:])
+	return nil
 }

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/goldfinch-etf/etf-deploy/internal/celery"
 	"github.com/goldfinch-etf/etf-deploy/internal/host"
 	"github.com/goldfinch-etf/etf-deploy/internal/testserver"
@@ -40,20 +42,23 @@ func TestMain(m *testing.M) {
 			return err
 		}
 		for i, node := range nodes {
-			if err := startWorker(filepath.Join(dir, fmt.Sprintf("amqp%d.log", i)), rabbit.URL(), node); err != nil {
+			if _, err := startWorker(filepath.Join(dir, fmt.Sprintf("amqp%d.log", i)), rabbit.URL(), node); err != nil {
 				return err
 			}
 		}
-		return startWorker(filepath.Join(dir, "redis.log"), redis.URL(3), nodes[0])
+		if _, err := startWorker(filepath.Join(dir, "prefix.log"), redis.URL(4), nodes[0], "KEYPREFIX=etf:"); err != nil {
+			return err
+		}
+		_, err := startWorker(filepath.Join(dir, "redis.log"), redis.URL(3), nodes[0])
+		return err
 	}))
 }
 
-func startWorker(log, broker, node string) error {
+func startWorker(log, broker, node string, env ...string) (stop func(), err error) {
 	cmd := exec.Command(python, "-m", "celery", "-A", "app.core.celery_app", "worker", "--concurrency=1", "-n", node, "--without-gossip", "--without-mingle", "--loglevel=info")
 	cmd.Dir = "testdata"
-	cmd.Env = append(os.Environ(), "CELERY_BROKER_URL="+broker, "PYTHONDONTWRITEBYTECODE=1")
-	_, err := testserver.Start(cmd, log)
-	return err
+	cmd.Env = append(append(os.Environ(), "CELERY_BROKER_URL="+broker, "PYTHONDONTWRITEBYTECODE=1"), env...)
+	return testserver.Start(cmd, log)
 }
 
 // brokers are the two kinds, each with its workers.
@@ -71,9 +76,9 @@ func brokers(t *testing.T, f func(t *testing.T, c celery.Control, url string, no
 	}
 }
 
-func open(t *testing.T, h host.Host, url string) celery.Control {
+func open(t *testing.T, h host.Host, url string, env ...string) celery.Control {
 	t.Helper()
-	c, err := celery.New(h, celery.Options{BrokerURL: url, App: "app.core.celery_app", Python: python, Dir: "testdata", Env: []string{"PYTHONDONTWRITEBYTECODE=1"}})
+	c, err := celery.New(h, celery.Options{BrokerURL: url, App: "app.core.celery_app", Python: python, Dir: "testdata", Env: append(env, "PYTHONDONTWRITEBYTECODE=1")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +100,12 @@ func ready(t *testing.T, c celery.Control, nodes []string) {
 // send queues a task as an application would.
 func send(t *testing.T, url string, seconds float64) {
 	t.Helper()
-	cmd := exec.Command(python, "-m", "celery", "-A", "app.core.celery_app", "call", "app.tasks.nap", fmt.Sprintf("--args=[%g]", seconds))
+	call(t, url, "app.tasks.nap", fmt.Sprintf("--args=[%g]", seconds))
+}
+
+func call(t *testing.T, url, task string, options ...string) {
+	t.Helper()
+	cmd := exec.Command(python, append([]string{"-m", "celery", "-A", "app.core.celery_app", "call", task}, options...)...)
 	cmd.Dir = "testdata"
 	cmd.Env = append(os.Environ(), "CELERY_BROKER_URL="+url, "PYTHONDONTWRITEBYTECODE=1")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -132,6 +142,25 @@ func TestControl(t *testing.T) {
 		queues, err := c.ActiveQueues(ctx, nodes)
 		if err != nil || !slices.Equal(queues[nodes[0]], []string{"celery"}) {
 			t.Errorf("ActiveQueues = %v, %v", queues, err)
+		}
+	})
+}
+
+func TestConfTellsTheSchedule(t *testing.T) {
+	want := celery.Conf{BeatSchedule: map[string]celery.BeatEntry{
+		"rates":    {Task: "app.tasks.nap", Schedule: "<crontab: 30 16 * * * (m/h/dM/MY/d)>"},
+		"workdays": {Task: "app.tasks.nap", Schedule: "<crontab: */15 2,14 * * mon-fri (m/h/dM/MY/d)>"},
+		"often":    {Task: "app.tasks.nap", Schedule: "0:05:00"},
+		"daily":    {Task: "app.tasks.nap", Schedule: "1 day, 0:00:00"},
+		"seconds":  {Task: "app.tasks.nap", Schedule: "30.0"},
+	}}
+	brokers(t, func(t *testing.T, c celery.Control, _ string, nodes []string) {
+		conf, err := c.Conf(t.Context(), nodes)
+		if err != nil || len(conf) != len(nodes) {
+			t.Fatalf("Conf = %v, %v", conf, err)
+		}
+		if diff := cmp.Diff(want, conf[nodes[0]]); diff != "" {
+			t.Error(diff)
 		}
 	})
 }
@@ -194,19 +223,24 @@ func TestDrain(t *testing.T) {
 }
 
 func TestNativeIsQuickWithNames(t *testing.T) {
-	c := open(t, host.Local{}, rabbit.URL())
-	ready(t, c, nodes)
-	begin := time.Now()
-	const rounds = 20
-	for range rounds {
-		if _, err := c.Ping(t.Context(), nodes); err != nil {
-			t.Fatal(err)
+	for name, url := range map[string]string{"amqp": rabbit.URL(), "redis": redis.URL(3)} {
+		c, nodes := open(t, host.Local{}, url), nodes
+		if name == "redis" {
+			nodes = nodes[:1]
 		}
-	}
-	each := time.Since(begin) / rounds
-	t.Logf("ping of two workers: %v", each)
-	if each > time.Second {
-		t.Errorf("ping of two named workers took %v: it waits although all have answered", each)
+		ready(t, c, nodes)
+		begin := time.Now()
+		const rounds = 20
+		for range rounds {
+			if _, err := c.Ping(t.Context(), nodes); err != nil {
+				t.Fatal(err)
+			}
+		}
+		each := time.Since(begin) / rounds
+		t.Logf("%s: ping of %d workers: %v", name, len(nodes), each)
+		if each > 500*time.Millisecond {
+			t.Errorf("%s: ping of named workers took %v: it waits although all have answered", name, each)
+		}
 	}
 }
 
@@ -262,20 +296,41 @@ func TestBrokerErrorsAreToldApart(t *testing.T) {
 // argvs remembers what was run.
 type argvs struct {
 	host.Local
+	mu  sync.Mutex
 	all []string
 }
 
 func (a *argvs) Run(ctx context.Context, c host.Command) (host.Result, error) {
+	a.mu.Lock()
 	a.all = append(a.all, strings.Join(c.Argv, " "))
+	a.mu.Unlock()
 	return a.Local.Run(ctx, c)
 }
 
-func TestTheBrokersPasswordIsNotInArgv(t *testing.T) {
+// Workers whose transport was configured with a prefix of its own do not hear
+// what is asked natively: the command asks them, without the broker's password
+// among its arguments.
+func TestTheCommandAsksWhoDoesNotListen(t *testing.T) {
 	h := &argvs{}
-	c := open(t, h, redis.URL(3))
+	c := open(t, h, redis.URL(4), "KEYPREFIX=etf:")
 	ready(t, c, nodes[:1])
 	if len(h.all) == 0 || strings.Contains(strings.Join(h.all, "\n"), redis.Password) {
 		t.Errorf("commands: %q", h.all)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+	defer cancel()
+	survey, err := c.Survey(ctx, nodes[:1], 5*time.Second)
+	w := survey.Workers[nodes[0]]
+	if err != nil || !survey.ByCommand || w.PID == 0 || w.Versions.Celery == "" || len(w.Registered) == 0 || len(w.Silent) > 0 {
+		t.Errorf("Survey = %+v, %v", survey, err)
+	}
+	bare, err := celery.New(host.Local{}, celery.Options{BrokerURL: redis.URL(4)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bare.Close()
+	if _, err := bare.Ping(t.Context(), nodes[:1]); err == nil || !strings.Contains(err.Error(), "without a release") {
+		t.Errorf("without a release: %v", err)
 	}
 }
 

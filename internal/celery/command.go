@@ -3,18 +3,11 @@ package celery
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
 	"strings"
 	"time"
-
-	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/logging"
-	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/host"
 )
@@ -24,90 +17,28 @@ const (
 	noReplies = 69               // its exit status when nobody answered
 )
 
-// byCommand runs the release's celery: with Redis the remote control travels
-// through conventions of kombu's that change between its versions.
-type byCommand struct {
-	questions
-	h       host.Host
-	o       Options
-	address string // of the broker, without password
-	rdb     *redis.Client
+// A command asks by the release's own celery, which knows how the application
+// has configured its transport.
+type command struct {
+	h      host.Host
+	o      Options
+	places chan struct{} // each start costs a second of a core
 }
 
-func newCommand(h host.Host, o Options, u *url.URL) (*byCommand, error) {
-	// kombu's own parameters, such as ssl_cert_reqs, mean nothing to us.
-	plain := *u
-	plain.RawQuery = ""
-	opts, err := redis.ParseURL(plain.String())
-	if err != nil {
-		return nil, errors.New("reading the broker's URL: it is not of the form redis://:PASSWORD@HOST:PORT/DB")
-	}
-	if o.Python == "" || o.App == "" {
-		return nil, errors.New("a redis broker is asked through the release's celery command: its python and app are needed")
-	}
-	logging.Disable() // errors are returned
-	tlsConfig := opts.TLSConfig
-	opts.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		conn, err := h.Dial(ctx, network, addr)
-		if err != nil || tlsConfig == nil {
-			return conn, err
-		}
-		return tls.Client(conn, tlsConfig), nil
-	}
-	opts.MaxRetries, opts.DialerRetries, opts.PoolSize = 1, 1, 1
-	opts.ContextTimeoutEnabled, opts.DisableIdentity = true, true
-	opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	c := &byCommand{h: h, o: o, address: u.Scheme + "://" + u.Host + u.Path, rdb: redis.NewClient(opts)}
-	c.questions = questions{c}
-	return c, nil
-}
+func newCommand(h host.Host, o Options) command { return command{h, o, make(chan struct{}, 2)} }
 
-// Close ends the connection to Redis.
-func (c *byCommand) Close() error { return c.rdb.Close() }
-
-// priorities are the suffixes of the lists in which kombu keeps the messages
-// of one queue by priority.
-var priorities = []string{"", "\x06\x163", "\x06\x166", "\x06\x169"}
-
-// QueueDepth counts the lists of the queue. An empty list does not exist in
-// Redis: the binding says whether there is such a queue.
-func (c *byCommand) QueueDepth(ctx context.Context, queue string) (Queue, error) {
-	ctx, cancel := deadline(ctx, []string{})
-	defer cancel()
-	doing := "looking at queue " + queue
-	pipe := c.rdb.Pipeline()
-	var lengths []*redis.IntCmd
-	for _, p := range priorities {
-		lengths = append(lengths, pipe.LLen(ctx, queue+p))
+func (c command) ask(ctx context.Context, q query) (map[string]json.RawMessage, error) {
+	if c.o.Python == "" || c.o.App == "" {
+		return nil, errors.New("no worker listens where celery's workers do by default, and without a release there is no celery command to ask by")
 	}
-	bound, unacked := pipe.Exists(ctx, "_kombu.binding."+queue), pipe.HLen(ctx, "unacked")
-	if _, err := pipe.Exec(ctx); err != nil {
-		return Queue{}, fmt.Errorf("%s: %w", doing, c.redisError(err))
+	select {
+	case c.places <- struct{}{}:
+		defer func() { <-c.places }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
-	q := Queue{Unacked: int(unacked.Val()), Consumers: -1}
-	for _, n := range lengths {
-		q.Messages += int(n.Val())
-	}
-	if q.Messages == 0 && bound.Val() == 0 {
-		return Queue{}, fmt.Errorf("%s of %s: %w", doing, c.address, ErrNoQueue)
-	}
-	return q, nil
-}
-
-func (c *byCommand) redisError(err error) error {
-	var answer redis.Error
-	if !errors.As(err, &answer) {
-		return fmt.Errorf("%w: %s: %w", ErrUnreachable, c.address, err)
-	}
-	if msg := answer.Error(); strings.HasPrefix(msg, "NOAUTH") || strings.HasPrefix(msg, "WRONGPASS") {
-		return fmt.Errorf("%w: %s: %w (check user and password of its URL)", ErrLogin, c.address, err)
-	}
-	return fmt.Errorf("%s: %w", c.address, err)
-}
-
-func (c *byCommand) ask(ctx context.Context, method string, args map[string]string, nodes []string) (map[string]json.RawMessage, error) {
 	wait := openTimeout
-	if nodes != nil {
+	if q.nodes != nil && !q.all {
 		wait = nodesTimeout
 	}
 	limit := wait + startUp
@@ -116,23 +47,16 @@ func (c *byCommand) ask(ctx context.Context, method string, args map[string]stri
 		// The command needs a second or more to come to its question.
 		wait = max(time.Second, min(wait, limit-5*time.Second))
 	}
-	// The command would go on trying a broker that is not there, and its
-	// words for a refused login change: that is found out before.
-	probe, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	if err := c.rdb.Ping(probe).Err(); err != nil {
-		return nil, c.redisError(err)
-	}
 	kind := "inspect"
-	if strings.HasSuffix(method, "_consumer") {
+	if strings.HasSuffix(q.method, "_consumer") {
 		kind = "control"
 	}
 	argv := []string{c.o.Python, "-m", "celery", "-A", c.o.App, "--quiet", kind, "--json", fmt.Sprintf("--timeout=%.1f", wait.Seconds())}
-	if nodes != nil {
-		argv = append(argv, "--destination="+strings.Join(nodes, ","))
+	if q.nodes != nil && !q.all {
+		argv = append(argv, "--destination="+strings.Join(q.nodes, ","))
 	}
-	argv = append(argv, method)
-	if queue := args["queue"]; queue != "" {
+	argv = append(argv, q.method)
+	if queue := q.args["queue"]; queue != "" {
 		if strings.HasPrefix(queue, "-") {
 			return nil, fmt.Errorf("queue %q begins with a dash", queue)
 		}

@@ -153,31 +153,45 @@ func (t *Target) health(ctx context.Context) (healthAnswer, error) {
 	return a, nil
 }
 
-// get reads one page as seen from the host, at most a mebibyte of it.
+// maxPage is how much of an answer is read: enough for the metrics of many
+// series and the rules of many teams.
+const maxPage = 16 << 20
+
+// get reads one page as seen from the host. One that is larger than maxPage is
+// an error: half of it would say nothing.
 func (t *Target) get(ctx context.Context, url string) (*http.Response, string, error) {
 	return t.request(ctx, http.MethodGet, url)
 }
 
-// httpClient asks servers as seen from the host.
-func (t *Target) httpClient() *http.Client {
-	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+// transport reaches servers as seen from the host.
+func (t *Target) transport() *http.Transport {
+	return &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 		return t.Host.Dial(ctx, "tcp", address)
-	}}}
+	}}
 }
 
 func (t *Target) request(ctx context.Context, method, url string) (*http.Response, string, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.Config.Timeouts.Connect+t.Config.Thresholds.Latency)
 	defer cancel()
+	return t.requestBy(ctx, &http.Client{}, method, url)
+}
+
+// requestBy is request by a client with rules of its own, until ctx ends.
+func (t *Target) requestBy(ctx context.Context, client *http.Client, method, url string) (*http.Response, string, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
 		return nil, "", err
 	}
-	res, err := t.httpClient().Do(req)
+	client.Transport = t.transport()
+	res, err := client.Do(req)
 	if err != nil {
 		return nil, "", err
 	}
 	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxPage+1))
+	if err == nil && len(body) > maxPage {
+		err = fmt.Errorf("%s answers more than %d bytes", url, maxPage)
+	}
 	return res, string(body), err
 }
 

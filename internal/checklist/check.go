@@ -20,6 +20,7 @@ import (
 type Check struct {
 	Name    string // its target
 	Command string // the plan's command that it stands for
+	Python  bool   // it has to start the release's Python: only that can tell
 	look    func(ctx context.Context, t *Target, s Subject) []report.Finding
 }
 
@@ -30,6 +31,7 @@ type Subject struct {
 	Live    *release.Release // nil: before the first deployment
 	Since   time.Time        // verify: the cut-over
 
+	before     *baseline      // verify: how the service did before that; nil: nobody measured it
 	migrations *migrationPlan // filled in by pre:migrations, for the cut-over to come
 }
 
@@ -199,8 +201,11 @@ func (t *Target) subjectOf(ctx context.Context, op *step.Operation) (Subject, er
 		return s, err
 	} else if ok {
 		s.Since = stopped
+	} else if s.Live != nil && s.Live.ActivatedBy == op.ID() && s.Live.Activated != nil {
+		s.Since = *s.Live.Activated // nothing ran that had to be stopped
 	}
-	return s, nil
+	s.before, err = baselineOf(op)
+	return s, err
 }
 
 // SubjectAlone is what a check looks at that runs by itself: the live release,
@@ -213,6 +218,9 @@ func (t *Target) SubjectAlone(ctx context.Context, ref string) (Subject, error) 
 	s := Subject{Release: live, Live: live}
 	if live != nil && live.Activated != nil {
 		s.Since = *live.Activated
+		if s.before, err = t.baselineOfLive(ctx, live.ActivatedBy); err != nil {
+			return s, err
+		}
 	}
 	if ref == "" {
 		return s, nil

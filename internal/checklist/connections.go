@@ -1,12 +1,15 @@
 package checklist
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
+	"strings"
 
+	"github.com/goldfinch-etf/etf-deploy/internal/cache"
 	"github.com/goldfinch-etf/etf-deploy/internal/celery"
 	"github.com/goldfinch-etf/etf-deploy/internal/report"
 )
@@ -16,59 +19,91 @@ var checkConnections = Check{
 	Name:    "pre:connections",
 	Command: "python -m scripts.test_connections",
 	look: func(ctx context.Context, t *Target, s Subject) []report.Finding {
-		one := func(at string, see func(context.Context, *Target) report.Finding) look {
-			return look{at: at, see: func(ctx context.Context, t *Target) []report.Finding {
-				return []report.Finding{see(ctx, t)}
-			}}
+		looks := []look{{at: "PostgreSQL", see: lookPostgres}, {at: "Redis", see: lookCache}, {at: "disk", see: lookDisks}}
+		one := func(key, at string, see func(context.Context, *Target) report.Finding) {
+			looks = append(looks, look{at: at, see: func(ctx context.Context, t *Target) []report.Finding {
+				f := see(ctx, t)
+				f.Key = key
+				return []report.Finding{f}
+			}})
 		}
-		return lookAll(ctx, t,
-			one("PostgreSQL", lookDatabase),
-			one("Redis", lookRedis),
-			one("broker", lookBroker),
-			one("supervisor", lookSupervisor),
-			one("git origin", lookOrigin),
-			one("price source", lookPriceSource),
-			one("package index", lookPackageIndex),
-			one("API port", lookPort),
-			one("disk", lookDisk),
-			one("Prometheus and Alertmanager", lookMonitoring),
-		)
+		one("postgres-tools", "PostgreSQL's programs", lookTools)
+		one("broker", "broker", lookBroker)
+		one("supervisor", "supervisor", lookSupervisor)
+		one("origin", "git origin", lookOrigin)
+		one("price-source", "price source", lookPriceSource)
+		one("package-index", "package index", lookPackageIndex)
+		one("api-port", "API port", lookPort)
+		one("monitoring", "Prometheus and Alertmanager", lookMonitoring)
+		return lookAll(ctx, t, looks...)
 	},
 }
 
-func lookDatabase(ctx context.Context, t *Target) report.Finding {
-	looked := "PostgreSQL, database " + t.Config.Database.Name
-	conn, err := t.connect(ctx, "etf-deploy")
-	if err != nil {
-		return fault(looked, err.Error(), "see database.url in "+t.Config.File)
-	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	var version string
-	var size int64
-	var mayCreate bool
-	err = conn.QueryRow(ctx, `select current_setting('server_version'), pg_database_size(current_database()),
-		(select rolcreatedb or rolsuper from pg_roles where rolname = current_user)`).Scan(&version, &size, &mayCreate)
-	if err != nil {
-		return unseen(looked, err, "")
-	}
-	if !mayCreate {
-		return fault(looked, "the owning role may not create databases", "ALTER ROLE … CREATEDB: a rollback restores into a database beside the live one")
-	}
-	return found(looked, "PostgreSQL %s, %s", version, report.Bytes(size))
+// lookRedis asks whether the cache's server answers and lets us in.
+func lookRedis(ctx context.Context, t *Target) report.Finding {
+	_, f := t.redisInfo(ctx)
+	return f
 }
 
-func lookRedis(ctx context.Context, t *Target) report.Finding {
-	looked := "Redis"
+func (t *Target) redisInfo(ctx context.Context) (cache.Info, report.Finding) {
+	const looked, do = "Redis", "see cache.url in "
 	c, err := t.cache()
 	if err != nil {
-		return fault(looked, err.Error(), "see cache.url in "+t.Config.File)
+		return cache.Info{}, marked(fault(looked, err.Error(), do+t.Config.File), "redis", nil)
 	}
 	defer c.Close()
 	info, err := c.Info(ctx)
-	if err != nil {
-		return fault(looked, err.Error(), "see cache.url in "+t.Config.File)
+	if err == nil {
+		_, err = c.Ping(ctx) // one that still reads its data from disk tells of itself, and no more
 	}
-	return found(looked, "Redis %s answers", info.Version)
+	if err != nil {
+		return info, marked(fault(looked, err.Error(), do+t.Config.File), "redis", nil)
+	}
+	return info, marked(found(looked, "Redis %s answers", info.Version), "redis", map[string]int64{"bytes": info.UsedMemory, "clients": info.Clients})
+}
+
+// lookCache also looks at whether Redis may throw away what it holds: the pause
+// flag and, where it is the broker too, tasks.
+func lookCache(ctx context.Context, t *Target) []report.Finding {
+	info, f := t.redisInfo(ctx)
+	if f.Status != report.OK {
+		return []report.Finding{f}
+	}
+	const looked = "memory of Redis"
+	counts := map[string]int64{"bytes": info.UsedMemory, "limit": info.MaxMemory}
+	broker := sameRedis(t.Config.BrokerURL, t.Config.Cache.URL)
+	evicts := strings.HasPrefix(info.EvictionPolicy, "allkeys-")
+	m := found(looked, "%s used, no limit, policy %s", report.Bytes(info.UsedMemory), info.EvictionPolicy)
+	if info.MaxMemory > 0 {
+		m = found(looked, "%s of %s used, policy %s", report.Bytes(info.UsedMemory), report.Bytes(info.MaxMemory), info.EvictionPolicy)
+	}
+	const policy = "set maxmemory-policy to noeviction or volatile-lru, or give the cache a server of its own"
+	switch {
+	case evicts && broker && info.MaxMemory > 0:
+		m = fault(looked, "policy "+info.EvictionPolicy+" throws away any key when memory is short, also tasks that wait: this server is the broker too", policy)
+	case evicts:
+		m = warn(looked, "policy "+info.EvictionPolicy+" throws away any key when memory is short, also the flag "+t.Config.Cache.PauseKey, policy)
+	case info.MaxMemory > 0 && info.UsedMemory > info.MaxMemory*9/10:
+		m = warn(looked, m.Found+": it is nearly full", "raise maxmemory, or see what fills it (deps:redis)")
+	}
+	return []report.Finding{f, marked(m, "redis-memory", counts)}
+}
+
+// sameRedis reports whether two URLs name the same Redis server, whatever the
+// database: one memory, one policy.
+func sameRedis(a, b string) bool {
+	server := func(text string) string {
+		u, err := url.Parse(text)
+		if err != nil || u.Scheme != "redis" && u.Scheme != "rediss" {
+			return ""
+		}
+		host, port := u.Hostname(), u.Port()
+		if host == "localhost" || host == "::1" {
+			host = "127.0.0.1"
+		}
+		return net.JoinHostPort(host, cmp.Or(port, "6379"))
+	}
+	return server(a) != "" && server(a) == server(b)
 }
 
 func lookBroker(ctx context.Context, t *Target) report.Finding {
@@ -89,7 +124,16 @@ func lookBroker(ctx context.Context, t *Target) report.Finding {
 	case err != nil:
 		return fault(looked, err.Error(), "see broker_url in "+t.Config.File)
 	}
-	return found(looked, "answers; queue %s: %d tasks waiting", t.Config.Celery.Queue, queue.Messages)
+	counts := map[string]int64{"messages": int64(queue.Messages)}
+	text := fmt.Sprintf("answers; queue %s: %d tasks waiting", t.Config.Celery.Queue, queue.Messages)
+	if queue.Consumers >= 0 { // a broker on Redis does not tell
+		counts["consumers"] = int64(queue.Consumers)
+		text += fmt.Sprintf(", %d consumers", queue.Consumers)
+	}
+	if queue.Consumers == 0 && queue.Messages > 0 {
+		return marked(warn(looked, text+": nobody takes them", "see services:status: the workers run on another queue or broker, or not at all"), "broker", counts)
+	}
+	return marked(found(looked, "%s", text), "broker", counts)
 }
 
 func lookSupervisor(ctx context.Context, t *Target) report.Finding {
@@ -124,51 +168,14 @@ func (t *Target) lookStopWait(ctx context.Context, looked string) (report.Findin
 // lookMonitoring asks before the stop for what the verification will ask for.
 func lookMonitoring(ctx context.Context, t *Target) report.Finding {
 	for _, f := range verifyAlerts.look(ctx, t, Subject{}) {
+		if f.Status == report.Unknown {
+			f.Status = report.Fault // that it answers is what is looked for here
+		}
 		if f.Status != report.OK {
 			return f
 		}
 	}
 	return found("Prometheus and Alertmanager", "answer, with alert rules loaded")
-}
-
-func lookOrigin(ctx context.Context, t *Target) report.Finding {
-	looked := "git origin"
-	if _, err := t.git(ctx, 2*t.Config.Timeouts.Connect, "ls-remote", "--heads", originRemote); err != nil {
-		return fault(looked, err.Error(), "see source.origin in "+t.Config.File)
-	}
-	return found(looked, "answers")
-}
-
-func lookPriceSource(ctx context.Context, t *Target) report.Finding {
-	if t.Config.PriceSourceURL == "" {
-		return warn("price source", "price_source_url is not configured", "without it only verify:update shows whether prices can be had")
-	}
-	return t.lookTCP(ctx, "price source", t.Config.PriceSourceURL, "updates will fail until it answers")
-}
-
-func lookPackageIndex(ctx context.Context, t *Target) report.Finding {
-	if t.Config.Python.PackageIndex == "" {
-		return found("package index", "pip's own configuration; release:install has the word")
-	}
-	return t.lookTCP(ctx, "package index", t.Config.Python.PackageIndex, "see python.package_index in "+t.Config.File)
-}
-
-// lookTCP connects to the server of a URL.
-func (t *Target) lookTCP(ctx context.Context, looked, address, do string) report.Finding {
-	u, err := url.Parse(address)
-	if err != nil {
-		return fault(looked, "its address cannot be read", do)
-	}
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
-	}
-	conn, err := t.Host.Dial(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
-	if err != nil {
-		return warn(looked, err.Error(), do)
-	}
-	conn.Close()
-	return found(looked, "%s accepts connections", u.Host)
 }
 
 // lookPort finds a stranger on the API's port before supervisor does.
@@ -193,27 +200,4 @@ func lookPort(ctx context.Context, t *Target) report.Finding {
 		return fault(looked, "somebody else listens there, while no process of "+t.Config.Services.API+" runs", "end that process, or give the API another port")
 	}
 	return found(looked, "free")
-}
-
-func lookDisk(ctx context.Context, t *Target) report.Finding {
-	looked := "disk of " + t.Config.Root
-	free, err := t.Host.FreeBytes(ctx, t.Config.Root)
-	if err != nil {
-		return unseen(looked, err, "")
-	}
-	conn, err := t.connect(ctx, "etf-deploy")
-	if err != nil {
-		return unseen(looked, err, "")
-	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	var size int64
-	if err := conn.QueryRow(ctx, "select pg_database_size(current_database())").Scan(&size); err != nil {
-		return unseen(looked, err, "")
-	}
-	needed := roomNeeded(size) + int64(t.Config.Thresholds.DiskReserve)
-	if free < needed {
-		return fault(looked, fmt.Sprintf("%s free, backup and release need %s with the reserve", report.Bytes(free), report.Bytes(needed)),
-			"make room, or lower retention or thresholds.disk_reserve")
-	}
-	return found(looked, "%s free, %s needed", report.Bytes(free), report.Bytes(needed))
 }

@@ -2,6 +2,7 @@ package checklist
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -15,6 +16,10 @@ type Criterion struct {
 	Text     string `json:"text"`
 	Met      bool   `json:"met"`
 	Evidence string `json:"evidence"`
+
+	Findings []report.Finding `json:"findings"` // that the evidence quotes from
+
+	lines []string // of the evidence
 }
 
 // successCriteria are the plan's, each with the checks that are its evidence.
@@ -36,7 +41,6 @@ func Criteria(findings []report.Finding) []Criterion {
 	var all []Criterion
 	for i, c := range successCriteria {
 		criterion := Criterion{Number: i + 1, Text: c.text, Met: true}
-		var evidence []string
 		for _, name := range c.checks {
 			var of []report.Finding
 			for _, f := range findings {
@@ -46,13 +50,14 @@ func Criteria(findings []report.Finding) []Criterion {
 			}
 			if len(of) == 0 {
 				criterion.Met = false
-				evidence = append(evidence, name+": not looked at")
+				criterion.lines = append(criterion.lines, name+": not looked at")
 				continue
 			}
 			criterion.Met = criterion.Met && Judge(of) == nil
-			evidence = append(evidence, summary(of))
+			criterion.Findings = append(criterion.Findings, of...)
+			criterion.lines = append(criterion.lines, evidenceOf(name, of)...)
 		}
-		criterion.Evidence = strings.Join(evidence, "; ")
+		criterion.Evidence = strings.Join(criterion.lines, "; ")
 		all = append(all, criterion)
 	}
 	return all
@@ -71,15 +76,17 @@ func criteriaFromFindings(op *step.Operation) ([]Criterion, error) {
 	return Criteria(all), nil
 }
 
-// VerifyCriteria looks at everything that the criteria ask for.
+// VerifyCriteria looks at everything that the criteria ask for. What cannot be
+// looked at counts as not met, also when that is all of it.
 func (t *Target) VerifyCriteria(ctx context.Context) ([]Criterion, error) {
-	subject, err := t.SubjectAlone(ctx, "")
-	if err != nil {
-		return nil, err
+	subject, subjectErr := t.SubjectAlone(ctx, "")
+	var findings []report.Finding
+	if subjectErr == nil {
+		first, _ := t.RunChecks(ctx, PostDeployment, subject)
+		second, _ := t.RunChecks(ctx, PostDeploymentTrace, subject)
+		findings = append(first, second...)
 	}
-	first, _ := t.RunChecks(ctx, PostDeployment, subject)
-	second, _ := t.RunChecks(ctx, PostDeploymentTrace, subject)
-	criteria := Criteria(append(first, second...))
+	criteria := Criteria(findings)
 	var unmet []string
 	for _, c := range criteria {
 		if !c.Met {
@@ -87,7 +94,7 @@ func (t *Target) VerifyCriteria(ctx context.Context) ([]Criterion, error) {
 		}
 	}
 	if len(unmet) > 0 {
-		return criteria, fmt.Errorf("%w: not met: %s", step.ErrFault, join(unmet))
+		return criteria, errors.Join(fmt.Errorf("%w: not met: %s", step.ErrFault, join(unmet)), subjectErr)
 	}
 	return criteria, nil
 }

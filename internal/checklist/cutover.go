@@ -74,6 +74,9 @@ func (s stopStep) Run(ctx context.Context, r *step.Run) error {
 	if err := s.t.notePrevious(ctx, r); err != nil {
 		return err
 	}
+	if err := s.t.noteBaseline(ctx, r); err != nil {
+		return err
+	}
 	if err := r.NoteOnce(ctx, factWorkersStopped, s.t.Now()); err != nil {
 		return err
 	}

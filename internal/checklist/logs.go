@@ -2,18 +2,15 @@ package checklist
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"path"
-	"slices"
 	"strings"
 	"time"
 
-	"github.com/bitfield/script"
-
-	"github.com/goldfinch-etf/etf-deploy/internal/postgres"
+	"github.com/goldfinch-etf/etf-deploy/internal/host"
 	"github.com/goldfinch-etf/etf-deploy/internal/report"
+	"github.com/goldfinch-etf/etf-deploy/internal/servicelog"
 )
 
 // verifyLogs is “Verify logs”, and it ends: it judges what was written since
@@ -22,111 +19,72 @@ var verifyLogs = Check{
 	Name:    "verify:logs",
 	Command: "tail -f logs/etf_service.log",
 	look: func(ctx context.Context, t *Target, s Subject) []report.Finding {
-		dir := path.Join(t.sharedDir(), "logs")
-		names, err := t.Host.List(ctx, dir)
+		r, err := servicelog.Read(ctx, t.Host, t.Config.Logs.Files, s.Since)
 		if err != nil {
-			return []report.Finding{unseen(dir, err, "the service writes its logs there")}
+			return []report.Finding{unseen("logs", err, "see logs.files in "+t.Config.File)}
 		}
-		var files, lines, errorLines int
-		groups := map[string]int{}
-		for _, name := range names {
-			if !strings.Contains(name, ".log") {
-				continue
+		findings := []report.Finding{t.judgeLogs(r, s.Since)}
+		for _, f := range r.Files {
+			switch {
+			case errors.Is(f.Err, servicelog.ErrBinary):
+				findings = append(findings, withNumbers(warn(f.Path, f.Err.Error(), "leave it out of logs.files in "+t.Config.File), path.Base(f.Path), nil))
+			case f.Err != nil:
+				findings = append(findings, withNumbers(unseen(f.Path, f.Err, "the service writes its logs there: see LOG_DIR in .env, and logs.files in "+t.Config.File), path.Base(f.Path), map[string]int64{"looked": f.Lines, "errors": f.Errors}))
+			case f.Blind > 0:
+				findings = append(findings, withNumbers(warn(f.Path, fmt.Sprintf("%d lines are so long that their level was not found", f.Blind), "let the formatter write time and level first, and shorter messages"), path.Base(f.Path), map[string]int64{"looked": f.Lines, "blind": f.Blind}))
 			}
-			content, err := t.Host.ReadFile(ctx, path.Join(dir, name))
-			if err != nil {
-				return []report.Finding{unseen(name, err, "")}
-			}
-			n, errs, err := judgeLog(string(content), s.Since, groups)
-			if err != nil {
-				return []report.Finding{unseen(name, err, "")}
-			}
-			files, lines, errorLines = files+1, lines+n, errorLines+errs
 		}
-		looked := "log lines since " + s.Since.UTC().Format(time.RFC3339)
-		if files == 0 {
-			return []report.Finding{unseen(dir, errors.New("there is no log file"), "the service writes its logs there: see LOG_DIR in .env")}
-		}
-		if errorLines > t.Config.Thresholds.LogErrors {
-			return []report.Finding{fault(looked, fmt.Sprintf("%d of %d are errors, %d may be: %s", errorLines, lines, t.Config.Thresholds.LogErrors, topOf(groups)), "see "+dir)}
-		}
-		return []report.Finding{found(looked, "%d, %d of them errors", lines, errorLines)}
+		return findings
 	},
 }
 
-// judgeLog counts the lines of JSON at or after since, and the errors among
-// them by message. A log of which no line can be read is an error.
-func judgeLog(content string, since time.Time, groups map[string]int) (lines, errorLines int, err error) {
-	read := 0
-	_, err = script.Echo(content).FilterLine(func(line string) string {
-		var rec struct {
-			Time    string `json:"time"`
-			Level   string `json:"level"`
-			Message string `json:"message"`
-		}
-		if json.Unmarshal([]byte(line), &rec) != nil {
-			return ""
-		}
-		at, err := parseLogTime(rec.Time)
-		if err != nil {
-			return ""
-		}
-		if read++; at.Before(since) {
-			return ""
-		}
-		lines++
-		if rec.Level == "ERROR" || rec.Level == "CRITICAL" {
-			errorLines++
-			groups[firstLine(rec.Message)]++
-		}
-		return ""
-	}).String()
-	if err == nil && read == 0 && strings.TrimSpace(content) != "" {
-		err = errors.New("none of its lines is JSON with a time, as logging.conf writes them")
+// shownGroups is how many groups of errors a finding names.
+const shownGroups = 10
+
+func (t *Target) judgeLogs(r servicelog.Report, since time.Time) report.Finding {
+	looked := fmt.Sprintf("%d log files since %s", len(r.Files), since.UTC().Format(time.RFC3339))
+	if since.IsZero() {
+		looked = fmt.Sprintf("%d log files", len(r.Files))
 	}
-	return lines, errorLines, err
+	allowed := int64(t.Config.Thresholds.LogErrors)
+	var samples []string
+	for _, g := range r.Groups[:min(len(r.Groups), shownGroups)] {
+		samples = append(samples, groupText(g))
+	}
+	f := found(looked, "%s lines, %d of them errors, %d may be", report.Count(r.Lines), r.Errors, allowed)
+	if r.Errors > allowed {
+		what := fmt.Sprintf("%d errors in %s lines, %d may be; %d kinds: %s", r.Errors, report.Count(r.Lines), allowed, len(r.Groups), strings.Join(samples[:min(len(samples), 3)], "; "))
+		if r.Ungrouped > 0 {
+			what += fmt.Sprintf("; %d more of further kinds", r.Ungrouped)
+		}
+		f = fault(looked, what, "see "+r.Groups[0].File+"; thresholds.log_errors in "+t.Config.File+" is how many may be")
+	}
+	return withNumbers(f, "errors", map[string]int64{"looked": r.Lines, "violations": r.Errors, "tolerated": allowed, "kinds": int64(len(r.Groups)), "ungrouped": r.Ungrouped,
+		"files": int64(len(r.Files)), "older_files": int64(r.Older), "bytes": r.Bytes}, samples...)
 }
 
-// parseLogTime reads the forms that Python's logging writes; without a zone it is UTC.
-func parseLogTime(s string) (time.Time, error) {
-	var err error
-	for _, form := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05,000", "2006-01-02 15:04:05"} {
-		var at time.Time
-		if at, err = time.Parse(form, s); err == nil {
-			return at, nil
-		}
+func groupText(g servicelog.Group) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d × ", g.Count)
+	if g.Logger != "" {
+		b.WriteString(g.Logger + ": ")
 	}
-	return time.Time{}, err
+	b.WriteString(firstLine(g.Message))
+	if g.Exception != "" {
+		b.WriteString(" (" + firstLine(g.Exception) + ")")
+	}
+	fmt.Fprintf(&b, " at %s", g.First.UTC().Format("15:04:05"))
+	if g.Last.After(g.First) {
+		fmt.Fprintf(&b, "–%s", g.Last.UTC().Format("15:04:05"))
+	}
+	return b.String()
 }
 
-func topOf(groups map[string]int) string {
-	var all []string
-	for message, n := range groups {
-		all = append(all, fmt.Sprintf("%d × %s", n, message))
+// withNumbers adds to a finding what programs read.
+func withNumbers(f report.Finding, key string, counts map[string]int64, samples ...string) report.Finding {
+	f.Key, f.Counts = key, counts
+	for _, s := range samples {
+		f.Samples = append(f.Samples, host.Redact(s))
 	}
-	slices.Sort(all)
-	slices.Reverse(all)
-	return strings.Join(all[:min(len(all), 3)], "; ")
-}
-
-// verifyPerformance is “Monitor performance”.
-var verifyPerformance = Check{
-	Name:    "verify:performance",
-	Command: "SELECT * FROM pg_stat_activity WHERE application_name = 'etf_service';",
-	look: func(ctx context.Context, t *Target, _ Subject) []report.Finding {
-		looked := "sessions of " + t.Config.Database.ApplicationName
-		conn, err := t.connect(ctx, "etf-deploy")
-		if err != nil {
-			return []report.Finding{unseen(looked, err, "see pre:connections")}
-		}
-		defer conn.Close(context.WithoutCancel(ctx))
-		sessions, err := postgres.Sessions(ctx, conn, t.Config.Database.ApplicationName)
-		if err != nil {
-			return []report.Finding{unseen(looked, err, "")}
-		}
-		if len(sessions) == 0 {
-			return []report.Finding{fault(looked, "there is none", "the service must set application_name to "+t.Config.Database.ApplicationName+", or it is not connected")}
-		}
-		return []report.Finding{found(looked, "%d", len(sessions))}
-	},
+	return f
 }

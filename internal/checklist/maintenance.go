@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -56,7 +57,7 @@ func newMaintenance(t *Target) *maintenance {
 // alertmanager is the configured one, if any.
 func (t *Target) alertmanager() (monitoring.AlertClient, bool) {
 	address := t.Config.Monitoring.Alertmanager
-	return monitoring.AlertClient{URL: address, Client: t.httpClient()}, address != ""
+	return monitoring.AlertClient{URL: address, Client: &http.Client{Transport: t.transport()}}, address != ""
 }
 
 // begin sets a silence for the operation of a step that stops the service, and

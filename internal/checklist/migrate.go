@@ -49,33 +49,31 @@ func (t *Target) databaseHead(ctx context.Context) (string, error) {
 // can go on running meanwhile is read from what each migration declares and
 // from the SQL that it would run; where they disagree it is an error.
 func (t *Target) planMigrations(ctx context.Context, id string) (migrationPlan, error) {
-	var plan migrationPlan
 	current, err := t.databaseHead(ctx)
 	if err != nil {
-		return plan, err
+		return migrationPlan{}, err
 	}
-	a := t.alembic(id)
-	heads, err := a.Heads(ctx)
+	return planFrom(ctx, t.alembic(id), current)
+}
+
+// planFrom is the plan for a database at these revisions, comma-separated.
+func planFrom(ctx context.Context, a *alembic.Client, current string) (migrationPlan, error) {
+	plan := migrationPlan{From: current, Compatible: true}
+	outlook, err := a.Look(ctx, revisionsOf(current))
 	if err != nil {
 		return plan, err
 	}
-	if len(heads) != 1 {
-		return plan, fmt.Errorf("%w: release %s has %d Alembic heads (%s): merge them with `alembic merge` and commit that", step.ErrFault, id, len(heads), join(heads))
+	if len(outlook.Heads) != 1 {
+		return plan, fmt.Errorf("%w: %w: %d heads: %s: merge them with `alembic merge heads` and commit that", step.ErrFault, alembic.ErrSeveralHeads, len(outlook.Heads), join(outlook.Heads))
 	}
-	plan.From, plan.To, plan.Compatible = current, heads[0], true
-	if plan.From == plan.To {
-		return plan, nil
-	}
-	if plan.Pending, err = a.Pending(ctx, current, heads[0]); err != nil {
-		return plan, err
-	}
+	plan.To, plan.Pending = outlook.Heads[0], outlook.Pending
 	for _, m := range plan.Pending {
 		if m.Compatibility != alembic.Expand {
 			plan.Compatible = false
 			plan.Reasons = append(plan.Reasons, fmt.Sprintf("%s does not declare to be an expansion", m.Revision))
 		}
 	}
-	sql, err := a.SQL(ctx, current, heads[0])
+	sql, err := outlook.SQL()
 	if err != nil {
 		plan.Compatible, plan.ChangesData = false, true
 		plan.Reasons = append(plan.Reasons, "the SQL cannot be shown beforehand: "+firstLine(err.Error()))
@@ -86,6 +84,10 @@ func (t *Target) planMigrations(ctx context.Context, id string) (migrationPlan, 
 		return plan, fmt.Errorf("%w: %w", step.ErrFault, err)
 	}
 	return plan, nil
+}
+
+func revisionsOf(head string) []string {
+	return strings.FieldsFunc(head, func(r rune) bool { return r == ',' })
 }
 
 // migrateStep is "Run migrations" and, behind it, "Verify migration success".

@@ -140,26 +140,18 @@ func (t *Target) planMigrationsOf(ctx context.Context, p *Plan, mirror, tree str
 		p.Notes = append(p.Notes, fmt.Sprintf("the database is at %s; which of the migrations are pending is known once a release is installed, or with -sql", orNone(head)))
 		return nil
 	}
-	a := t.alembicAt(python, t.Config.WorkDir(tree))
-	heads, err := a.Heads(ctx)
+	outlook, err := t.alembicAt(python, t.Config.WorkDir(tree)).Look(ctx, revisionsOf(head))
 	if err != nil {
 		return err
 	}
-	if len(heads) != 1 {
-		return fmt.Errorf("%w: %s has %d Alembic heads (%s): merge them with `alembic merge`", step.ErrFault, p.Commit[:8], len(heads), strings.Join(heads, ", "))
+	if len(outlook.Heads) != 1 {
+		return fmt.Errorf("%w: %s has %d Alembic heads (%s): merge them with `alembic merge`", step.ErrFault, p.Commit[:8], len(outlook.Heads), strings.Join(outlook.Heads, ", "))
 	}
-	if heads[0] == head {
-		return nil
-	}
-	pending, err := a.Pending(ctx, head, heads[0])
-	if err != nil {
-		return err
-	}
-	for _, m := range pending {
+	for _, m := range outlook.Pending {
 		p.Migrations = append(p.Migrations, fmt.Sprintf("%s %s (%s)", m.Revision, m.Title, orUndeclared(m.Compatibility)))
 	}
 	if withSQL {
-		p.SQL, err = a.SQL(ctx, head, heads[0])
+		p.SQL, err = outlook.SQL()
 	}
 	return err
 }

@@ -11,11 +11,10 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/cache"
 	"github.com/goldfinch-etf/etf-deploy/internal/celery"
+	"github.com/goldfinch-etf/etf-deploy/internal/monitoring"
 )
 
 // activeGauge is the service's metric of the updates that run now.
@@ -191,6 +190,5 @@ func (t *Target) metrics(ctx context.Context) (map[string]*dto.MetricFamily, err
 	if res.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("%s answers %s", t.Config.API.Metrics, res.Status)
 	}
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	return parser.TextToMetricFamilies(strings.NewReader(body))
+	return monitoring.Parse(body)
 }

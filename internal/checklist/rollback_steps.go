@@ -91,7 +91,7 @@ func (s chooseStep) Run(ctx context.Context, r *step.Run) error {
 		return err
 	}
 	f := factsOf(p)
-	if err := t.notePrevious(ctx, r); err != nil {
+	if err := errors.Join(t.notePrevious(ctx, r), t.noteBaseline(ctx, r)); err != nil {
 		return err
 	}
 	if err := r.Fault(ctx, "during"); err != nil {

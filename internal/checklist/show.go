@@ -233,7 +233,10 @@ func (t *Target) WriteCriteria(ctx context.Context, w io.Writer, asJSON bool) er
 		if c.Met {
 			met = "yes"
 		}
-		table.Row(strconv.Itoa(c.Number), c.Text, met, c.Evidence)
+		table.Row(strconv.Itoa(c.Number), c.Text, met, c.lines[0])
+		for _, line := range c.lines[1:] {
+			table.Row("", "", "", line)
+		}
 	}
 	return errors.Join(table.Write(w), judgement)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"path"
 	"time"
 
@@ -117,7 +118,7 @@ func (tl *teller) warn(what string, err error) {
 func (t *Target) deliver(ctx context.Context, told *monitoring.Told) error {
 	m := t.Config.Monitoring
 	if m.Pushgateway != "" {
-		return told.Push(ctx, t.httpClient(), m.Pushgateway, t.Config.Environment)
+		return told.Push(ctx, &http.Client{Transport: t.transport()}, m.Pushgateway, t.Config.Environment)
 	}
 	text, err := told.Text()
 	if err != nil {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"maps"
+	"net"
 	"slices"
 	"time"
 )
@@ -71,7 +72,9 @@ func (v *validator) alerts(a Alerts) {
 	v.positive("alerts.repeat", a.Repeat)
 	v.plainURL("alerts.watchdog", a.Watchdog)
 	if a.SMTP.Host != "" {
-		v.target("alerts.smtp.host", a.SMTP.Host)
+		if host, port, err := net.SplitHostPort(a.SMTP.Host); err != nil || host == "" || port == "" {
+			v.fault("alerts.smtp.host", "%q is not host:port, like smtp.example.com:587", a.SMTP.Host)
+		}
 		if !email.MatchString(a.SMTP.From) {
 			v.fault("alerts.smtp.from", "%q is not an e-mail address", a.SMTP.From)
 		}

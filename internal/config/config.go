@@ -47,6 +47,7 @@ type Config struct {
 	API            API        `yaml:"api"`
 	Env            Env        `yaml:"env"`
 	Metrics        Metrics    `yaml:"metrics"`
+	Logs           Logs       `yaml:"logs"`
 	Thresholds     Thresholds `yaml:"thresholds"`
 	Timeouts       Timeouts   `yaml:"timeouts"`
 	Monitoring     Monitoring `yaml:"monitoring"`
@@ -89,6 +90,8 @@ type Celery struct {
 	Tasks []string      `yaml:"tasks"` // beginnings of the names of tasks that write ETF data
 	Drain time.Duration `yaml:"drain"` // how long running tasks may take to end
 	Start time.Duration `yaml:"start"` // how long workers may take to answer
+
+	Evidence map[string]string `yaml:"evidence"` // entry of the timetable → SQL query of when it last ran
 }
 
 // Database is the service's PostgreSQL database.
@@ -112,17 +115,37 @@ type Cache struct {
 
 // API is the service's HTTP side.
 type API struct {
-	URL           string   `yaml:"url"`
-	Health        string   `yaml:"health"`
-	Metrics       string   `yaml:"metrics"`   // empty: the service has none
-	Endpoints     []string `yaml:"endpoints"` // must answer 200
-	ReleaseField  string   `yaml:"release_field"`
-	ReleaseHeader string   `yaml:"release_header"`
+	URL           string     `yaml:"url"`
+	Health        string     `yaml:"health"`
+	Metrics       string     `yaml:"metrics"` // empty: the service has none
+	Endpoints     []Endpoint `yaml:"endpoints"`
+	Canary        string     `yaml:"canary"` // the ETF that verify:update updates; empty: the one that was updated last
+	ReleaseField  string     `yaml:"release_field"`
+	ReleaseHeader string     `yaml:"release_header"`
 }
+
+// An Endpoint is a page of the API and what it has to answer. In the file one
+// that is a path alone has to answer 200.
+type Endpoint struct {
+	Path     string            `yaml:"path"`
+	Status   int               `yaml:"status"`   // 0: 200
+	Latency  time.Duration     `yaml:"latency"`  // 0: thresholds.latency
+	Contains string            `yaml:"contains"` // text of the answer
+	JSON     map[string]string `yaml:"json"`     // dotted path → value of a field; Present: any but null
+}
+
+// Present is the value of a field of Endpoint.JSON that has to be there,
+// whatever it is.
+const Present = "*"
 
 // Metrics is what the service must expose.
 type Metrics struct {
 	Required []string `yaml:"required"`
+}
+
+// Logs are what the service writes.
+type Logs struct {
+	Files []string `yaml:"files"` // patterns, relative to Config.Root or absolute
 }
 
 // Thresholds are the limits that findings are judged against.
@@ -132,9 +155,12 @@ type Thresholds struct {
 	RatesGap    int            `yaml:"rates_gap"`    // days that a price may be newer than its rate
 	LogErrors   int            `yaml:"log_errors"`   // lines of ERROR and above since the cut-over
 	Latency     time.Duration  `yaml:"latency"`      // of one API answer
+	Slower      float64        `yaml:"slower"`       // the API's answers may take so many times as long as before
 	DiskReserve Bytes          `yaml:"disk_reserve"` // must stay free after backup and release
+	LargeTable  Bytes          `yaml:"large_table"`  // a migration that locks one this large is worth a warning
 	BackupAge   time.Duration  `yaml:"backup_age"`   // of the newest proven backup
 	LongestTask time.Duration  `yaml:"longest_task"` // supervisor must not kill before this
+	TaskDelay   time.Duration  `yaml:"task_delay"`   // of a periodic task after it was due
 
 	PriceJump       float64 `yaml:"price_jump"`       // fraction; a new price that moved further without a split is wrong
 	PriceCorrection float64 `yaml:"price_correction"` // fraction; a past day's price that changed further is wrong
@@ -147,11 +173,14 @@ type Timeouts struct {
 	Verify  time.Duration `yaml:"verify"`  // the update that travels through the service
 }
 
-// Monitoring is where Prometheus and Alertmanager answer, which may both be
-// empty, and what Prometheus collects.
+// Monitoring is where Prometheus and Alertmanager answer, the files of this
+// machine that say what they should have loaded, each of which may be empty,
+// and what Prometheus collects.
 type Monitoring struct {
 	Prometheus   string        `yaml:"prometheus"`
 	Alertmanager string        `yaml:"alertmanager"`
+	Rules        string        `yaml:"rules"`      // rules file of Prometheus
+	Routes       string        `yaml:"routes"`     // alertmanager.yml
 	Interval     time.Duration `yaml:"interval"`   // between two collections
 	Evaluation   time.Duration `yaml:"evaluation"` // between two judgements of the rules
 	Jobs         []Job         `yaml:"jobs"`
@@ -261,9 +290,10 @@ func defaults() Config {
 		Cache: Cache{Prefix: "etf:cache:", PauseKey: "etf_updates_paused"},
 		API: API{Health: "/api/v1/etf/health", Metrics: "/metrics",
 			ReleaseField: "release", ReleaseHeader: "X-ETF-Release"},
-		Env: Env{File: "shared/.env"},
-		Thresholds: Thresholds{StuckAfter: time.Hour, RatesGap: 7, Latency: time.Second, DiskReserve: 2e9,
-			BackupAge: 26 * time.Hour, LongestTask: 2 * time.Minute, PriceJump: 0.25, PriceCorrection: 0.02},
+		Env:  Env{File: "shared/.env"},
+		Logs: Logs{Files: []string{"shared/logs/*.log*"}},
+		Thresholds: Thresholds{StuckAfter: time.Hour, RatesGap: 7, Latency: time.Second, Slower: 2, DiskReserve: 2e9, LargeTable: 100e6,
+			BackupAge: 26 * time.Hour, LongestTask: 2 * time.Minute, TaskDelay: 5 * time.Minute, PriceJump: 0.25, PriceCorrection: 0.02},
 		Timeouts:   Timeouts{Connect: 5 * time.Second, Check: time.Minute, Verify: 2 * time.Minute},
 		Monitoring: Monitoring{Interval: 15 * time.Second, Evaluation: 15 * time.Second},
 		Alerts: Alerts{Scale: 1, Runbook: "RUNBOOK.md", ErrorRate: 0.1, FailedShare: 0.5, MinUpdates: 3, StaleAfter: 26 * time.Hour,

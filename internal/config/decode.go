@@ -30,7 +30,10 @@ func (d *decoder) value(n *yaml.Node, to reflect.Value, path string) {
 	}
 	switch to.Kind() {
 	case reflect.Struct:
-		if to.Type() != reflect.TypeFor[Span]() {
+		switch {
+		case to.Type() == reflect.TypeFor[Endpoint]() && n.Kind == yaml.ScalarNode:
+			to = to.FieldByName("Path") // the short form
+		case to.Type() != reflect.TypeFor[Span]():
 			d.structure(n, to, path)
 			return
 		}

@@ -46,12 +46,18 @@ func (v *validator) env(e *Env, root string) {
 	}
 }
 
-// Check judges the content of a .env against the declaration and registers its
-// secrets with host.AddSecret. The error joins one per key, named, without
-// values. Keys that are not declared are the service's own business.
-func (e Env) Check(data []byte) error {
-	values, err := ParseEnv(data)
-	errs := []error{err}
+// An EnvFault is what is wrong with one key of a .env; it holds no value.
+type EnvFault struct{ Name, Problem string }
+
+// envForms says what a value of each kind looks like.
+var envForms = map[string]string{
+	"url": "SCHEME://HOST", "int": "a whole number", "path": "an absolute path", "bool": "true or false",
+}
+
+// Faults judges the values of a .env against the declaration and registers its
+// secrets with host.AddSecret. Keys that are not declared are the service's
+// own business.
+func (e Env) Faults(values map[string]string) (faults []EnvFault) {
 	for _, k := range e.Keys {
 		value, set := values[k.Name]
 		if k.Secret {
@@ -59,17 +65,33 @@ func (e Env) Check(data []byte) error {
 		}
 		host.AddSecret(secretsIn(value)...)
 		switch {
-		case k.Required && (!set || value == ""):
-			errs = append(errs, fmt.Errorf("%s is missing; add it to %s", k.Name, e.File))
+		case k.Required && !set:
+			faults = append(faults, EnvFault{k.Name, "is missing; add it to " + e.File})
+		case k.Required && value == "":
+			faults = append(faults, EnvFault{k.Name, "is empty; give it a value in " + e.File})
 		case value != "" && !k.fits(value):
-			errs = append(errs, fmt.Errorf("%s is not of kind %s", k.Name, k.Kind))
+			faults = append(faults, EnvFault{k.Name, "is not of kind " + k.Kind + " (" + envForms[k.Kind] + ")"})
 		}
+	}
+	return faults
+}
+
+// Check judges the content of a .env as Faults does. The error joins one per
+// key, named, without values.
+func (e Env) Check(data []byte) error {
+	values, err := ParseEnv(data)
+	errs := []error{err}
+	for _, f := range e.Faults(values) {
+		errs = append(errs, errors.New(f.Name+" "+f.Problem))
 	}
 	if slices.ContainsFunc(errs, func(err error) bool { return err != nil }) {
 		return fmt.Errorf("checking %s: %w", e.File, errors.Join(errs...))
 	}
 	return nil
 }
+
+// SecretsIn are the passwords and tokens that a value of a .env carries.
+func SecretsIn(value string) []string { return secretsIn(value) }
 
 func (k EnvKey) fits(value string) bool {
 	switch k.Kind {

@@ -56,7 +56,7 @@ func TestEnvCheck(t *testing.T) {
 		t.Fatal("a bad .env passed")
 	}
 	for _, want := range []string{"DATABASE_URL is not of kind url", "CELERY_RESULT_BACKEND is missing", "LOG_DIR is not of kind path",
-		"PORT is not of kind int", "DEBUG is not of kind bool", "LOG_LEVEL is missing", env.File} {
+		"PORT is not of kind int", "DEBUG is not of kind bool", "LOG_LEVEL is empty", env.File} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("not reported: %s\nin %v", want, err)
 		}

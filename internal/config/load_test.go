@@ -96,6 +96,8 @@ export ETF_API_URL='http://127.0.0.1:5003'
 export ETF_PRICE_SOURCE_URL='http://127.0.0.1:5004'
 export ETF_PROMETHEUS_URL='http://127.0.0.1:5005'
 export ETF_ALERTMANAGER_URL='http://127.0.0.1:5006'
+export ETF_RULES='/tmp/rules.yml'
+export ETF_ROUTES='/tmp/alertmanager.yml'
 `)
 	t.Setenv("ETF_REDIS_URL", "redis://:from-the-process@127.0.0.1:5001/0")
 	c, err := Load("../../deploy.yaml", "sandbox")
@@ -107,6 +109,9 @@ export ETF_ALERTMANAGER_URL='http://127.0.0.1:5006'
 	}
 	if !strings.Contains(c.Cache.URL, "from-the-process") {
 		t.Errorf("cache.url = %s, want the value of the process", c.Cache.URL)
+	}
+	if c.Monitoring.Rules != "/tmp/rules.yml" || c.Monitoring.Routes != "/tmp/alertmanager.yml" {
+		t.Errorf("monitoring = %+v", c.Monitoring)
 	}
 	if c.Env.File != "/tmp/etf/shared/.env" || len(c.Env.Keys) == 0 {
 		t.Errorf("env = %+v", c.Env)
@@ -146,8 +151,11 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Thresholds.PriceJump != 0.25 || c.Thresholds.PriceCorrection != 0.02 || c.Thresholds.RatesGap != 7 {
+	if c.Thresholds.PriceJump != 0.25 || c.Thresholds.PriceCorrection != 0.02 || c.Thresholds.RatesGap != 7 || c.Thresholds.Slower != 2 {
 		t.Errorf("thresholds = %+v", c.Thresholds)
+	}
+	if !slices.Equal(c.Logs.Files, []string{"/srv/etf/shared/logs/*.log*"}) {
+		t.Errorf("logs = %+v", c.Logs)
 	}
 }
 

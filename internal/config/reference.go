@@ -103,7 +103,23 @@ func hasLiteralPassword(raw string) bool {
 // skipped, one pair of quotes around the value is taken off, nothing is
 // expanded. All lines that cannot be read are named, without their values.
 func ParseEnv(data []byte) (map[string]string, error) {
+	lines, err := EnvLines(data)
 	values := map[string]string{}
+	for _, l := range lines {
+		values[l.Name] = l.Value
+	}
+	return values, err
+}
+
+// An EnvLine is one NAME=value of a .env.
+type EnvLine struct {
+	Number      int
+	Name, Value string
+}
+
+// EnvLines is ParseEnv for who wants to know of names that stand there twice:
+// the last one counts.
+func EnvLines(data []byte) (lines []EnvLine, err error) {
 	var errs []error
 	for i, line := range strings.Split(string(data), "\n") {
 		line = strings.TrimSpace(line)
@@ -120,9 +136,9 @@ func ParseEnv(data []byte) (map[string]string, error) {
 			errs = append(errs, fmt.Errorf("line %d: %s: %w", i+1, name, err))
 			continue
 		}
-		values[name] = value
+		lines = append(lines, EnvLine{i + 1, name, value})
 	}
-	return values, errors.Join(errs...)
+	return lines, errors.Join(errs...)
 }
 
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)

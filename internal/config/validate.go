@@ -1,7 +1,9 @@
 package config
 
 import (
+	"fmt"
 	"maps"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -19,6 +21,7 @@ func (v *validator) config(c *Config) {
 	v.servers(c)
 	v.api(c.API)
 	v.env(&c.Env, c.Root)
+	v.logs(c)
 	v.thresholds(c)
 	v.monitoring(c.Monitoring)
 	v.alerts(c.Alerts)
@@ -71,6 +74,12 @@ func (v *validator) services(c *Config) {
 	v.each("celery.tasks", c.Celery.Tasks, v.word)
 	v.positive("celery.drain", c.Celery.Drain)
 	v.positive("celery.start", c.Celery.Start)
+	for _, entry := range slices.Sorted(maps.Keys(c.Celery.Evidence)) {
+		words := strings.Fields(strings.ToLower(c.Celery.Evidence[entry]))
+		if len(words) == 0 || words[0] != "select" && words[0] != "with" {
+			v.fault("celery.evidence."+entry, "is not a query; write one that says when it last ran, like select max(created_at) from etf_updates")
+		}
+	}
 }
 
 // role is a name that PostgreSQL takes without quotes, so that it is the same
@@ -129,9 +138,48 @@ func (v *validator) api(a API) {
 	if a.Metrics != "" {
 		slash("api.metrics", a.Metrics)
 	}
-	v.each("api.endpoints", a.Endpoints, slash)
+	v.endpoints(a.Endpoints, slash)
+	if a.Canary != "" {
+		v.word("api.canary", a.Canary)
+	}
 	v.required("api.release_field", a.ReleaseField)
 	v.required("api.release_header", a.ReleaseHeader)
+}
+
+func (v *validator) endpoints(all []Endpoint, slash func(key, p string)) {
+	var paths []string
+	for _, e := range all {
+		paths = append(paths, e.Path)
+	}
+	v.each("api.endpoints", paths, slash)
+	for i, e := range all {
+		key := fmt.Sprintf("api.endpoints[%d]", i)
+		if e.Status != 0 {
+			v.between(key+".status", e.Status, 100, 599)
+		}
+		if e.Latency < 0 {
+			v.positive(key+".latency", e.Latency)
+		}
+		for _, field := range slices.Sorted(maps.Keys(e.JSON)) {
+			if slices.Contains(strings.Split(field, "."), "") {
+				v.fault(key+".json."+field, "%q is not a path of names; write it like items.0.id", field)
+			}
+		}
+	}
+}
+
+func (v *validator) logs(c *Config) {
+	if len(c.Logs.Files) == 0 {
+		v.fault("logs.files", "is empty: nothing would be looked at; list patterns like shared/logs/*.log*")
+	}
+	v.each("logs.files", c.Logs.Files, func(key, pattern string) {
+		if _, err := path.Match(pattern, ""); err != nil || pattern == "" || path.Clean(pattern) != pattern || strings.HasPrefix(pattern, "..") {
+			v.fault(key, "%q is not the pattern of a path; write it like shared/logs/*.log*", pattern)
+		}
+	})
+	for i, pattern := range c.Logs.Files {
+		c.Logs.Files[i] = abs(c.Root, pattern)
+	}
 }
 
 func (v *validator) thresholds(c *Config) {
@@ -149,9 +197,14 @@ func (v *validator) thresholds(c *Config) {
 	v.between("thresholds.rates_gap", t.RatesGap, 1, 365)
 	v.between("thresholds.log_errors", t.LogErrors, 0, 1<<31)
 	v.positive("thresholds.latency", t.Latency)
+	if t.Slower <= 1 {
+		v.fault("thresholds.slower", "is %g; write a number above 1, like 2 for twice as long", t.Slower)
+	}
 	v.between("thresholds.disk_reserve", int(t.DiskReserve), 0, 1<<62)
+	v.between("thresholds.large_table", int(t.LargeTable), 0, 1<<62)
 	v.positive("thresholds.backup_age", t.BackupAge)
 	v.positive("thresholds.longest_task", t.LongestTask)
+	v.positive("thresholds.task_delay", t.TaskDelay)
 	v.fraction("thresholds.price_jump", t.PriceJump)
 	v.fraction("thresholds.price_correction", t.PriceCorrection)
 	if t.PriceCorrection > t.PriceJump {

@@ -40,6 +40,12 @@ type Host interface {
 
 	// ReadFile returns the content of a file.
 	ReadFile(ctx context.Context, path string) ([]byte, error)
+	// Open reads a file from offset on, in memory that does not grow with it.
+	// The FileInfo is that of the file that was opened, whatever its path
+	// names by now; reading goes on in that file also after it was renamed or
+	// removed, up to its end at that time. Behind the end there is nothing to
+	// read. What is no regular file is an error.
+	Open(ctx context.Context, path string, offset int64) (io.ReadCloser, FileInfo, error)
 	// WriteFile replaces a file in one step: a reader sees the old content
 	// or the new one whole, also after a crash.
 	WriteFile(ctx context.Context, path string, data []byte, mode fs.FileMode) error
@@ -109,6 +115,7 @@ type FileInfo struct {
 	Size    int64 // bytes
 	Mode    fs.FileMode
 	ModTime time.Time
+	ID      string // of the file itself, not of its name: survives a rename; another file's after its end
 }
 
 // A Process is one life of a process: the number alone would be reused.

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -29,6 +30,44 @@ func (Local) ReadFile(ctx context.Context, path string) ([]byte, error) {
 	}
 	return os.ReadFile(path)
 }
+
+// Open opens without waiting: a pipe without a writer would never come back.
+func (Local) Open(ctx context.Context, path string, offset int64) (io.ReadCloser, FileInfo, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, FileInfo{}, err
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, FileInfo{}, err
+	}
+	st, err := f.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = &fs.PathError{Op: "open", Path: path, Err: errors.New("is no regular file")}
+	}
+	if err == nil {
+		_, err = f.Seek(offset, io.SeekStart)
+	}
+	if err != nil {
+		f.Close()
+		return nil, FileInfo{}, err
+	}
+	return &reader{ctx, f}, describe(st), nil
+}
+
+// reader ends with its context.
+type reader struct {
+	ctx context.Context
+	f   *os.File
+}
+
+func (r *reader) Read(p []byte) (int, error) {
+	if r.ctx.Err() != nil {
+		return 0, fmt.Errorf("reading %s: %w", r.f.Name(), context.Cause(r.ctx))
+	}
+	return r.f.Read(p)
+}
+
+func (r *reader) Close() error { return r.f.Close() }
 
 // WriteFile writes beside the file, syncs, renames over it and syncs the folder.
 func (Local) WriteFile(ctx context.Context, path string, data []byte, mode fs.FileMode) error {
@@ -153,7 +192,15 @@ func (Local) Stat(ctx context.Context, path string) (FileInfo, error) {
 	if err != nil {
 		return FileInfo{}, err
 	}
-	return FileInfo{Size: st.Size(), Mode: st.Mode(), ModTime: st.ModTime()}, nil
+	return describe(st), nil
+}
+
+func describe(st fs.FileInfo) FileInfo {
+	info := FileInfo{Size: st.Size(), Mode: st.Mode(), ModTime: st.ModTime()}
+	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
+		info.ID = fmt.Sprintf("%d:%d", sys.Dev, sys.Ino)
+	}
+	return info
 }
 
 // List names the entries of a folder.

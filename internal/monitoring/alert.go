@@ -14,7 +14,7 @@ type Alert struct {
 	// looks at that itself (Since): a restart of Prometheus begins no new count.
 	For   time.Duration
 	Since bool
-	Rules []Rule
+	Rules []AlertRule
 
 	// Missing says why it cannot be generated here: an alert that could never
 	// fire would be worse than none. Empty: it is generated.
@@ -32,9 +32,9 @@ type Alert struct {
 	Silent []Scenario
 }
 
-// A Rule is one of an alert: most have one; those that look at each job or
+// A AlertRule is one of an alert: most have one; those that look at each job or
 // metric have one for each, told apart by Labels.
-type Rule struct {
+type AlertRule struct {
 	Expr     string
 	Severity Severity // empty: the alert's
 	Labels   map[string]string
@@ -65,8 +65,8 @@ const (
 	serviceName      = "etf_service"
 )
 
-// catalog is every alert, as the runbook lists them.
-var catalog = []func(Environment) Alert{
+// alertCatalog is every alert, as the runbook lists them.
+var alertCatalog = []func(Environment) Alert{
 	// Updates.
 	highErrorRate, updateStuck, updatesStale, updatesFailing,
 	// The budgets of both objectives.
@@ -82,7 +82,7 @@ var catalog = []func(Environment) Alert{
 // Alerts is the catalog in an environment, with those that are Missing.
 func Alerts(e Environment) []Alert {
 	var all []Alert
-	for _, one := range catalog {
+	for _, one := range alertCatalog {
 		all = append(all, one(e))
 	}
 	return all
@@ -99,7 +99,7 @@ func generated(e Environment) (all []Alert) {
 }
 
 // labels are those of one rule of the alert, as they arrive.
-func (a Alert) labels(e Environment, r Rule) map[string]string {
+func (a Alert) labels(e Environment, r AlertRule) map[string]string {
 	all := map[string]string{labelSeverity: string(a.Severity), labelService: serviceName, labelEnvironment: e.Name}
 	if r.Severity != "" {
 		all[labelSeverity] = string(r.Severity)
@@ -115,7 +115,7 @@ func (a Alert) anchor() string { return strings.ToLower(a.Name) }
 
 // annotations are the alert's texts, with placeholders. A rule's own labels
 // are put in at once: Prometheus knows those of the expression only.
-func (a Alert) annotations(e Environment, r Rule) map[string]string {
+func (a Alert) annotations(e Environment, r AlertRule) map[string]string {
 	all := map[string]string{"summary": a.Summary, "description": a.Description,
 		"runbook_url": plain(e.Alerts.Runbook) + "#" + a.anchor()}
 	for key, text := range all {
@@ -128,4 +128,4 @@ func (a Alert) annotations(e Environment, r Rule) map[string]string {
 }
 
 // one is the rule of an alert that has only one.
-func one(expr string) []Rule { return []Rule{{Expr: expr}} }
+func one(expr string) []AlertRule { return []AlertRule{{Expr: expr}} }

@@ -42,7 +42,7 @@ func targetDown(e Environment) Alert {
 		return a
 	}
 	for _, j := range watched(e) {
-		r := Rule{Expr: fmt.Sprintf("up{job=%[1]s} == 0 or absent(up{job=%[1]s})", promString(j.Name)), Labels: map[string]string{"job": j.Name}}
+		r := AlertRule{Expr: fmt.Sprintf("up{job=%[1]s} == 0 or absent(up{job=%[1]s})", promString(j.Name)), Labels: map[string]string{"job": j.Name}}
 		if slices.Contains(urgent, j.Name) {
 			r.Severity = Critical
 		}
@@ -124,7 +124,7 @@ func metricsMissing(e Environment) Alert {
 		if len(n.labels) > 0 {
 			selector += fmt.Sprintf("{%s=%s}", n.labels[0], promString(n.labels[1]))
 		}
-		a.Rules = append(a.Rules, Rule{Labels: map[string]string{"metric": n.metric},
+		a.Rules = append(a.Rules, AlertRule{Labels: map[string]string{"metric": n.metric},
 			Expr: fmt.Sprintf("max(absent(%s) and on () max(up{job=%s}) == 1)", selector, promString(n.job))})
 		all = append(all, e.from(n.job, n.metric, flat(1, forever), n.labels...))
 	}
@@ -144,7 +144,7 @@ func metricsInconsistent(e Environment) Alert {
 	resets, process := map[string]string{"reason": "counters-fall"}, map[string]string{"reason": "series-per-process"}
 	return Alert{
 		Name: "MetricsInconsistent", Severity: Warning, For: hold,
-		Rules: []Rule{
+		Rules: []AlertRule{
 			{Expr: fmt.Sprintf("%s > %d", recordResets, resetsInRow), Labels: resets},
 			{Expr: `count(etf_active_updates{pid!=""}) > 0`, Labels: process},
 		},

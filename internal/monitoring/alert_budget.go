@@ -13,6 +13,7 @@ type budget struct {
 	share  float64 // of failure, that the objective allows
 	ratio  func(time.Duration) string
 	enough string // further condition: enough has happened to speak of a share
+	looked string // a record that must be as old as the long window: a share of less says too much
 }
 
 // A pair of windows, and how many times faster than the budget allows is too fast.
@@ -28,14 +29,18 @@ var (
 	slowPairs = []pair{{24 * time.Hour, 2 * time.Hour, 3}, {72 * time.Hour, 6 * time.Hour, 1}}
 )
 
-func (b budget) expr(pairs []pair) string {
+func (b budget) expr(e Environment, pairs []pair) string {
 	text := ""
 	for i, p := range pairs {
 		if i > 0 {
 			text += "\nor\n"
 		}
-		limit := number(p.burn * b.share)
-		text += fmt.Sprintf("(%s > %s and %s > %s)", b.ratio(p.long), limit, b.ratio(p.short), limit)
+		limit := decimal(math.Round(p.burn*b.share*1e6) / 1e6)
+		text += fmt.Sprintf("(%s > %s and %s > %s", b.ratio(p.long), limit, b.ratio(p.short), limit)
+		if b.looked != "" {
+			text += fmt.Sprintf(" and on () %s offset %s", b.looked, promDuration(e.window(p.long)))
+		}
+		text += ")"
 	}
 	if b.enough != "" {
 		text = "(\n" + text + "\n)\nand on () " + b.enough
@@ -52,7 +57,7 @@ func errorBudget(e Environment) budget {
 }
 
 func freshBudget(e Environment) budget {
-	return budget{share: 1 - e.Alerts.FreshObjective, ratio: staleIn}
+	return budget{share: 1 - e.Alerts.FreshObjective, ratio: staleIn, looked: recordFresh}
 }
 
 var errorBudgetSection = Section{
@@ -93,7 +98,7 @@ func errorBudgetFast(e Environment) Alert {
 	long, short := e.steps(e.window(time.Hour)), e.steps(e.window(30*time.Minute))
 	return Alert{
 		Name: "ErrorBudgetBurnFast", Severity: Critical, For: hold,
-		Rules:       one(notAlternating(b.expr(fastPairs))),
+		Rules:       one(notAlternating(b.expr(e, fastPairs))),
 		Summary:     "ETF updates fail so fast that the month's budget will be gone within days",
 		Description: fmt.Sprintf("{{ $value | humanizePercentage }} of the updates failed within the last hours; %s of them shall succeed, over 30 days.", percent(e.Alerts.SuccessObjective)),
 		Runbook:     errorBudgetSection,
@@ -120,7 +125,7 @@ func errorBudgetSlow(e Environment) Alert {
 	}
 	return Alert{
 		Name: "ErrorBudgetBurnSlow", Severity: Warning, For: hold,
-		Rules:       one(notAlternating(b.expr(slowPairs))),
+		Rules:       one(notAlternating(b.expr(e, slowPairs))),
 		Summary:     "More ETF updates fail than the month's budget allows",
 		Description: fmt.Sprintf("{{ $value | humanizePercentage }} of the updates failed within the last days; %s of them shall succeed, over 30 days.", percent(e.Alerts.SuccessObjective)),
 		Runbook:     errorBudgetSection,
@@ -135,10 +140,10 @@ func freshnessBudgetFast(e Environment) Alert {
 	stale, hold := e.Alerts.StaleAfter, e.hold("FreshnessBudgetBurnFast", 5*time.Minute)
 	k := e.steps(stale) + e.steps(e.window(time.Hour)) + e.steps(hold) + 4
 	at, again := e.after(k), e.steps(e.window(30*time.Minute))+2
-	old := flat(e.step().Seconds(), k)
+	old, first := flat(e.step().Seconds(), k), e.steps(stale)+4
 	return Alert{
 		Name: "FreshnessBudgetBurnFast", Severity: Critical, For: hold,
-		Rules:   one(freshBudget(e).expr(fastPairs)),
+		Rules:   one(freshBudget(e).expr(e, fastPairs)),
 		Summary: "ETF data are out of date so long that the month's budget will be gone within days",
 		Description: fmt.Sprintf("{{ $value | humanizePercentage }} of the last hours the data were older than %s; for %s of the time they shall not be, over 30 days.",
 			promDuration(stale), percent(e.Alerts.FreshObjective)),
@@ -147,7 +152,9 @@ func freshnessBudgetFast(e Environment) Alert {
 		Fires: []Scenario{{Name: "data are stale for an hour", Days: true, At: at, Series: []Series{e.of("etf_last_update_timestamp", old)},
 			Fires: []Firing{{Alert: "FreshnessBudgetBurnFast", Value: 1}}}},
 		Silent: []Scenario{{Name: "data were stale for an hour, and are fresh again", Days: true, At: at + e.after(again),
-			Series: []Series{e.of("etf_last_update_timestamp", then(old, flat(at.Seconds(), forever)))}}},
+			Series: []Series{e.of("etf_last_update_timestamp", then(old, flat(at.Seconds(), forever)))}},
+			{Name: "data are stale for the first minutes that Prometheus looks", Days: true, At: e.after(first + 1 + e.steps(hold)),
+				Series: []Series{e.of("etf_last_update_timestamp", then(gone(first), flat(e.step().Seconds(), forever)))}}},
 	}
 }
 
@@ -168,7 +175,7 @@ func freshnessBudgetSlow(e Environment) Alert {
 	little.Name = "data are stale for less of a day than the budget allows"
 	return Alert{
 		Name: "FreshnessBudgetBurnSlow", Severity: Warning, For: hold,
-		Rules:   one(b.expr(slowPairs)),
+		Rules:   one(b.expr(e, slowPairs)),
 		Summary: "ETF data are out of date for longer than the month's budget allows",
 		Description: fmt.Sprintf("The data were older than %s for more of the last days than they may be; for %s of the time they shall not be, over 30 days.",
 			promDuration(stale), percent(e.Alerts.FreshObjective)),
@@ -179,4 +186,4 @@ func freshnessBudgetSlow(e Environment) Alert {
 }
 
 // percent writes a share for a person.
-func percent(share float64) string { return number(math.Round(share*1e4)/100) + " %" }
+func percent(share float64) string { return decimal(math.Round(share*1e4)/100) + "%" }

@@ -23,7 +23,7 @@ func suiteJob(e Environment) string {
 
 // since is an alert about a time that the suite exports: it fires when that
 // is longer ago than the limit.
-func since(metric string, limit time.Duration) []Rule {
+func since(metric string, limit time.Duration) []AlertRule {
 	return one(fmt.Sprintf("time() - max(%s > 0) > %s", metric, seconds(limit)))
 }
 

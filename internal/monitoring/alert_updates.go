@@ -21,9 +21,9 @@ func highErrorRate(e Environment) Alert {
 	}
 	return Alert{
 		Name: "HighErrorRate", Severity: Warning, For: hold,
-		Rules:       one(notAlternating(recordErrors + " > " + number(a.ErrorRate))),
+		Rules:       one(notAlternating(recordErrors + " > " + decimal(a.ErrorRate))),
 		Summary:     "High ETF update error rate",
-		Description: fmt.Sprintf(`{{ $value | printf "%%.2f" }} errors a second in updates, all kinds together, for %s; more than %s is too much.`, promDuration(hold), number(a.ErrorRate)),
+		Description: fmt.Sprintf(`{{ $value | printf "%%.2f" }} errors a second in updates, all kinds together, for %s; more than %s is too much.`, promDuration(hold), decimal(a.ErrorRate)),
 		Runbook: Section{
 			Means: "Updates report errors faster than they should: the price source refuses or answers badly, or ETFs are listed that it does not know. Updates may still succeed.",
 			Look: []string{
@@ -151,8 +151,8 @@ func updatesFailing(e Environment) Alert {
 	at := e.at(0, w, hold)
 	return Alert{
 		Name: "UpdatesFailing", Severity: Critical, For: hold,
-		Rules: one(notAlternating(fmt.Sprintf("%s > %s\n  and on () %s > %s", failedIn(15*time.Minute), number(a.FailedShare),
-			endedIn(15*time.Minute), number(float64(a.MinUpdates)-0.5)))),
+		Rules: one(notAlternating(fmt.Sprintf("%s > %s\n  and on () %s > %s", failedIn(15*time.Minute), decimal(a.FailedShare),
+			endedIn(15*time.Minute), decimal(float64(a.MinUpdates)-0.5)))),
 		Summary:     "Most ETF updates fail",
 		Description: fmt.Sprintf("{{ $value | humanizePercentage }} of the updates that ended in the last %s have failed, of %d or more.", promDuration(w), a.MinUpdates),
 		Runbook: Section{

@@ -177,13 +177,13 @@ func (a AlertClient) request(ctx context.Context, method, path string, content [
 	}
 	res, err := a.Client.Do(req)
 	if err != nil {
-		return nil, shortened(err)
+		return nil, withoutAddress(err)
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, 8<<20))
 	switch {
 	case err != nil:
-		return nil, shortened(err)
+		return nil, withoutAddress(err)
 	case res.StatusCode == http.StatusNotFound && strings.HasPrefix(path, "/api/v2/silence/"):
 		return nil, ErrNoSilence
 	case res.StatusCode != http.StatusOK:
@@ -192,8 +192,8 @@ func (a AlertClient) request(ctx context.Context, method, path string, content [
 	return body, nil
 }
 
-// shortened leaves out the long address that the HTTP client adds.
-func shortened(err error) error {
+// withoutAddress leaves out the long address that the HTTP client adds.
+func withoutAddress(err error) error {
 	var long *url.Error
 	if errors.As(err, &long) {
 		err = long.Err

@@ -1,7 +1,8 @@
 // Package monitoring is the catalog of what is measured, and of everything
 // that is generated from it and from deploy.yaml: Prometheus' and
 // Alertmanager's configuration, rules and their tests, the dashboard, the
-// service's metrics module, logging.
+// service's metrics module, logging. It also holds what servers expose and
+// have loaded against what they should.
 //
 // A generator is a pure function from an Environment to a File: the same
 // environment gives the same bytes.

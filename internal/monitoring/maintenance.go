@@ -37,9 +37,7 @@ func DrillLabels(environment, id string) map[string]string {
 
 // CalledAfter is how long an alert fires before a contact is called, the first
 // being 0.
-func (e Environment) CalledAfter(contact int) time.Duration {
-	return []time.Duration{e.scaled(10 * time.Second), e.Alerts.Secondary, e.Alerts.Escalation}[contact]
-}
+func (e Environment) CalledAfter(contact int) time.Duration { return e.delay(contact) }
 
 // Integrations are the ways by which Alertmanager calls a contact, as it names
 // them itself.

@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// number writes a number for an expression or a series of a test.
-func number(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
+// decimal writes a number for an expression or a series of a test.
+func decimal(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
 
 // seconds is a duration in an expression.
-func seconds(d time.Duration) string { return number(d.Seconds()) }
+func seconds(d time.Duration) string { return decimal(d.Seconds()) }
 
 // promString is a string for an expression or for a matcher of Alertmanager; both
 // read those of Go.

@@ -140,11 +140,7 @@ func testsFile(e Environment, name string, days bool) (File, error) {
 		}
 	}
 	for _, s := range Scenarios(e) {
-		if s.Trap > 0 {
-			add(fmt.Sprintf("trap %d: %s", s.Trap, s.Name), s)
-		} else {
-			add("scenario: "+s.Name, s)
-		}
+		add(s.title(), s)
 	}
 	return yamlFile(name, "alerts:generate", f)
 }

@@ -126,9 +126,9 @@ func (v Values) until(n int) string {
 		case s.gone:
 			parts = append(parts, fmt.Sprintf("_x%d", k))
 		case s.by == 0:
-			parts = append(parts, fmt.Sprintf("%sx%d", number(s.from), k-1))
+			parts = append(parts, fmt.Sprintf("%sx%d", decimal(s.from), k-1))
 		default:
-			parts = append(parts, fmt.Sprintf("%s%+gx%d", number(s.from), s.by, k-1))
+			parts = append(parts, fmt.Sprintf("%s%+gx%d", decimal(s.from), s.by, k-1))
 		}
 	}
 	return strings.Join(parts, " ")

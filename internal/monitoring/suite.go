@@ -35,7 +35,7 @@ func NewTold() *Told {
 		for _, l := range m.Labels {
 			labels = append(labels, l.Name)
 		}
-		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: m.Name, Help: m.Help}, labels)
+		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: m.Name, Help: m.Meaning}, labels)
 		t.registry.MustRegister(g)
 		t.gauges[m.Name] = g
 	}

@@ -18,6 +18,7 @@ func TestParseURL(t *testing.T) {
 		{"postgresql+psycopg://u:pass@db/gold", "postgresql://u@db:5432/gold", "postgresql://u:pass@db:5432/gold"},
 		{"postgres://u:pass@[::1]:5433/gold", "postgresql://u@[::1]:5433/gold", "postgresql://u:pass@[::1]:5433/gold"},
 		{"postgresql://u:pass@/gold?host=/run/pg", "postgresql://u@/run/pg/gold", "postgresql://u:pass@/gold?host=%2Frun%2Fpg&port=5432"},
+		{"postgresql+asyncpg://u:pass@/gold?host=/run/pg&port=5433&ssl=require&sslmode=disable", "postgresql://u@/run/pg/gold", "postgresql://u:pass@/gold?host=%2Frun%2Fpg&port=5433&sslmode=disable"},
 	} {
 		u, err := ParseURL(test.in)
 		if err != nil || u.String() != test.want || u.DSN() != test.dsn {

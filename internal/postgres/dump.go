@@ -85,7 +85,7 @@ func Dump(ctx context.Context, h host.Host, o DumpOptions) (info DumpInfo, err e
 		return info, err
 	}
 	info = s.info
-	program, version, err := tool(ctx, h, "pg_dump", o.BinDir, info.ServerMajor())
+	program, version, err := Tool(ctx, h, "pg_dump", o.BinDir, info.ServerMajor())
 	if err != nil {
 		return info, err
 	}
@@ -111,7 +111,7 @@ func Dump(ctx context.Context, h host.Host, o DumpOptions) (info DumpInfo, err e
 	if err := group.Wait(); err != nil {
 		return info, err
 	}
-	if info.SHA256, info.Size, err = checksum(ctx, h, part); err != nil {
+	if info.SHA256, info.Size, err = Checksum(ctx, h, part); err != nil {
 		return info, err
 	}
 	info.Finished = time.Now().UTC()
@@ -133,8 +133,8 @@ func runDump(ctx context.Context, h host.Host, o DumpOptions, program, part stri
 	return err
 }
 
-// checksum has the host read the file once, where it lies.
-func checksum(ctx context.Context, h host.Host, file string) (sum string, size int64, err error) {
+// Checksum has the host read the file once, where it lies.
+func Checksum(ctx context.Context, h host.Host, file string) (sum string, size int64, err error) {
 	st, err := h.Stat(ctx, file)
 	if err != nil {
 		return "", 0, err

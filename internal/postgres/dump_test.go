@@ -107,7 +107,7 @@ func TestVerifyDumpFindsWhatIsWrong(t *testing.T) {
 	sized := func(i DumpInfo, b []byte) DumpInfo { // as if the manifest had been made for these bytes
 		name := filepath.Join(t.TempDir(), "x")
 		os.WriteFile(name, b, 0o600)
-		i.SHA256, i.Size, err = checksum(t.Context(), host.Local{}, name)
+		i.SHA256, i.Size, err = Checksum(t.Context(), host.Local{}, name)
 		return i
 	}
 	altered := slices.Clone(content)
@@ -188,7 +188,7 @@ func TestToolsThatAreTooOldOrMissing(t *testing.T) {
 			t.Errorf("pg_dump of %s: %v", bin, err)
 		}
 	}
-	if _, _, err := tool(t.Context(), host.Local{}, "pg_restore", "", 99); !errors.Is(err, ErrTool) {
+	if _, _, err := Tool(t.Context(), host.Local{}, "pg_restore", "", 99); !errors.Is(err, ErrTool) {
 		t.Errorf("pg_restore 99: %v", err)
 	}
 }

@@ -23,7 +23,7 @@ type ReadOptions struct {
 func ReadTable(ctx context.Context, h host.Host, o ReadOptions, w io.Writer) error {
 	ctx, cancel := withDeadline(ctx, longTimeout)
 	defer cancel()
-	program, _, err := tool(ctx, h, "pg_restore", o.BinDir, majorOf(o.Info.ToolVersion))
+	program, _, err := Tool(ctx, h, "pg_restore", o.BinDir, majorOf(o.Info.ToolVersion))
 	if err != nil {
 		return wrap("reading dump "+o.File, err)
 	}

@@ -49,7 +49,7 @@ func Restore(ctx context.Context, h host.Host, o RestoreOptions) (err error) {
 	if err := checkName(o.Side); err != nil {
 		return err
 	}
-	program, _, err := tool(ctx, h, "pg_restore", o.BinDir, majorOf(o.Info.ToolVersion))
+	program, _, err := Tool(ctx, h, "pg_restore", o.BinDir, majorOf(o.Info.ToolVersion))
 	if err != nil {
 		return err
 	}

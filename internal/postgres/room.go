@@ -21,18 +21,30 @@ var ErrRoomNotSeen = errors.New("the room on the server's disk was not seen")
 const minWAL = 64 << 20
 
 // Room says how many bytes a restore of the dump beside the live database will
-// take, and how many are free on the file system that it goes to: that of the
-// live database's tablespace. A disk that cannot be seen from h, because the
-// server runs elsewhere or does not say where its data lie, gives
+// take, and how many are free on the file system that it goes to: see Beside.
+func Room(ctx context.Context, h host.Host, u URL, info DumpInfo, applicationName string) (need, free int64, err error) {
+	s, err := Beside(ctx, h, u, info.DatabaseSize, applicationName)
+	return s.Need, s.Free, err
+}
+
+// A Space is room on the server's disk, in bytes.
+type Space struct {
+	Need, Free int64
+	Folder     string // on the host; the live database's tablespace or data directory
+}
+
+// Beside says what a database of this size will take beside the live one, its
+// log included, and what is free there. A disk that cannot be seen from h,
+// because the server runs elsewhere or does not say where its data lie, gives
 // ErrRoomNotSeen, with the need all the same. Errors of connecting: see
 // Connect.
-func Room(ctx context.Context, h host.Host, u URL, info DumpInfo, applicationName string) (need, free int64, err error) {
+func Beside(ctx context.Context, h host.Host, u URL, size int64, applicationName string) (s Space, err error) {
 	ctx, cancel := withDeadline(ctx, askTimeout)
 	defer cancel()
 	defer func() { err = wrap("looking for room beside "+u.Database, err) }()
 	conn, err := Connect(ctx, h, u, applicationName)
 	if err != nil {
-		return 0, 0, err
+		return s, err
 	}
 	defer closeConn(ctx, conn)
 	var maxWAL int64
@@ -40,22 +52,22 @@ func Room(ctx context.Context, h host.Host, u URL, info DumpInfo, applicationNam
 	err = conn.QueryRow(ctx, `SELECT pg_size_bytes(current_setting('max_wal_size')), pg_tablespace_location(dattablespace), pg_backend_pid()::text
 		FROM pg_database WHERE datname = current_database()`).Scan(&maxWAL, &tablespace, &pid)
 	if err != nil {
-		return 0, 0, err
+		return s, err
 	}
 	// Whatever is restored is logged too, until a checkpoint lets the log go.
-	need = info.DatabaseSize + min(maxWAL, info.DatabaseSize+minWAL)
+	s.Need = size + min(maxWAL, size+minWAL)
 	process := path.Join("/proc", pid)
-	if err := onThisMachine(ctx, h, process, u); err != nil {
-		return need, 0, fmt.Errorf("%w: %w", ErrRoomNotSeen, err)
+	err = onThisMachine(ctx, h, process, u)
+	if err == nil {
+		s.Folder, err = dataFolder(ctx, h, conn, process, tablespace)
 	}
-	folder, err := dataFolder(ctx, h, conn, process, tablespace)
+	if err == nil {
+		s.Free, err = h.FreeBytes(ctx, s.Folder)
+	}
 	if err != nil {
-		return need, 0, fmt.Errorf("%w: %w", ErrRoomNotSeen, err)
+		return s, fmt.Errorf("%w: %w", ErrRoomNotSeen, err)
 	}
-	if free, err = h.FreeBytes(ctx, folder); err != nil {
-		return need, 0, fmt.Errorf("%w: %w", ErrRoomNotSeen, err)
-	}
-	return need, free, nil
+	return s, nil
 }
 
 // dataFolder is where new files of the live database come to lie.

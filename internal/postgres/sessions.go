@@ -99,3 +99,23 @@ func describe(all []Session) string {
 	}
 	return strings.Join(names, ", ")
 }
+
+// SessionLimits are how many sessions there are and may be.
+type SessionLimits struct {
+	Sessions int // of clients, on the whole server
+	Server   int // max_connections without those that are reserved for superusers
+	Role     int // of the role that was asked for; 0: not limited
+	Database int // of the present database; 0: not limited
+}
+
+// LimitsOfSessions counts the sessions of the server against its limits, and names
+// those of a role and of the present database.
+func LimitsOfSessions(ctx context.Context, conn Querier, role string) (l SessionLimits, err error) {
+	ctx, cancel := withDeadline(ctx, askTimeout)
+	defer cancel()
+	err = conn.QueryRow(ctx, `SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
+		current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
+		coalesce((SELECT greatest(rolconnlimit, 0) FROM pg_roles WHERE rolname = $1), 0),
+		(SELECT greatest(datconnlimit, 0) FROM pg_database WHERE datname = current_database())`, role).Scan(&l.Sessions, &l.Server, &l.Role, &l.Database)
+	return l, wrap("counting sessions", err)
+}

@@ -21,10 +21,10 @@ var ErrTool = errors.New("no usable PostgreSQL client programs")
 
 var versionWord = regexp.MustCompile(`\d+(\.\d+)*`)
 
-// tool finds pg_dump or pg_restore on the host: in binDir when that is given,
+// Tool finds pg_dump or pg_restore on the host: in binDir when that is given,
 // else the oldest below /usr/lib/postgresql that is not older than major, else
 // the one on the PATH. It returns the program and its version.
-func tool(ctx context.Context, h host.Host, name, binDir string, major int) (program, version string, err error) {
+func Tool(ctx context.Context, h host.Host, name, binDir string, major int) (program, version string, err error) {
 	program = name
 	if binDir != "" {
 		program = path.Join(binDir, name)

@@ -4,6 +4,7 @@
 package postgres
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/url"
@@ -34,7 +35,8 @@ func ParseURL(s string) (URL, error) {
 	if err != nil {
 		return fail("it cannot be parsed")
 	}
-	if scheme, _, _ := strings.Cut(u.Scheme, "+"); scheme != "postgresql" && scheme != "postgres" {
+	scheme, driver, _ := strings.Cut(u.Scheme, "+")
+	if scheme != "postgresql" && scheme != "postgres" {
 		return fail("its scheme is not postgresql")
 	}
 	p := URL{User: u.User.Username(), Host: u.Hostname(), Port: 5432, Database: strings.TrimPrefix(u.Path, "/"), params: u.Query()}
@@ -43,8 +45,17 @@ func ParseURL(s string) (URL, error) {
 	if h := p.params.Get("host"); h != "" && p.Host == "" {
 		p.Host = h
 	}
+	port := cmp.Or(u.Port(), p.params.Get("port"))
 	p.params.Del("host")
-	if port := u.Port(); port != "" {
+	p.params.Del("port")
+	if driver != "" { // which has parameters of its own, that the server would refuse
+		for name := range p.params {
+			if !strings.HasPrefix(name, "ssl") || name == "ssl" {
+				p.params.Del(name)
+			}
+		}
+	}
+	if port != "" {
 		if p.Port, err = strconv.Atoi(port); err != nil || p.Port < 1 || p.Port > 65535 {
 			return fail("its port is not one")
 		}

@@ -39,7 +39,7 @@ func VerifyDump(ctx context.Context, h host.Host, file string, info DumpInfo, o 
 	mismatch := func(what string, detail ...string) error {
 		return &MismatchError{File: file, What: what, Detail: detail}
 	}
-	sum, size, err := checksum(ctx, h, file)
+	sum, size, err := Checksum(ctx, h, file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return mismatch("missing", "there is no such file")
@@ -50,7 +50,7 @@ func VerifyDump(ctx context.Context, h host.Host, file string, info DumpInfo, o 
 	case sum != info.SHA256:
 		return mismatch("checksum", "sha256 "+sum+", not "+info.SHA256)
 	}
-	program, _, err := tool(ctx, h, "pg_restore", o.BinDir, majorOf(info.ToolVersion))
+	program, _, err := Tool(ctx, h, "pg_restore", o.BinDir, majorOf(info.ToolVersion))
 	if err != nil {
 		return wrap("verifying dump "+file, err)
 	}

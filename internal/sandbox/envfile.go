@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/goldfinch-etf/etf-deploy/internal/monitoring"
 )
 
 // A setting is one NAME=value.
@@ -45,10 +47,13 @@ func (s *Sandbox) shellSettings() []setting {
 		{"ETF_API_URL", s.httpURL(portAPI)},
 		{"ETF_API_PORT", strconv.Itoa(s.st.Ports[portAPI])},
 		{"ETF_PROMETHEUS_URL", s.httpURL(portPrometheus)},
+		{"ETF_RABBITMQ_METRICS", loopback(s.st.Ports[portRabbitMetrics])},
 		{"ETF_ALERTMANAGER_URL", s.httpURL(portAlertmanager)},
-		{"ETF_ALERT_RECEIVER_URL", s.httpURL(portReceiver)},
 		{"ETF_NODE_EXPORTER", loopback(s.st.Ports[portExporter])},
 		{"ETF_TEXTFILE", s.path("textfile")},
+		{"ETF_RULES", s.path(filepath.FromSlash(monitoring.RulesFile))},
+		{"ETF_ROUTES", s.path(filepath.FromSlash(monitoring.AlertmanagerFile))},
+		{"ETF_ALERT_RECEIVER_URL", s.httpURL(portReceiver)},
 		{"ETF_PRICE_SOURCE_URL", s.httpURL(portPrices)},
 		{"ETF_SUPERVISOR_SOCKET", s.Socket()},
 		{"ETF_ROOT", s.Root()},

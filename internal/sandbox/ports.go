@@ -26,12 +26,14 @@ const (
 	portAlertmanager = "alertmanager"
 	portPrices       = "prices"
 	portExporter     = "node_exporter"
-	portReceiver     = "alert_receiver" // nobody's, until alerts:drill listens on it
+
+	portRabbitMetrics = "rabbitmq_metrics"
+	portReceiver      = "alert_receiver" // of alerts; nobody listens but during a drill
 )
 
 var portNames = []string{
 	portPostgres, portRedis, portAMQP, portDist, portEpmd,
-	portAPI, portPrometheus, portAlertmanager, portPrices, portExporter, portReceiver,
+	portAPI, portPrometheus, portAlertmanager, portPrices, portExporter, portRabbitMetrics, portReceiver,
 }
 
 // Ports are chosen from below the range that the kernel gives to outgoing

@@ -14,6 +14,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +39,9 @@ type Options struct {
 	// ETFs is how many ETFs the database is filled with; 0 takes what is
 	// there already, or DefaultETFs in a new sandbox.
 	ETFs int
+	// Config is the deploy.yaml whose environment of the sandbox says what
+	// Prometheus collects; "" is deploy.yaml in the working folder.
+	Config string
 	// Out receives one line for each finished part; nil drops them.
 	Out io.Writer
 	// Now is the clock; nil takes time.Now. The history ends on the last
@@ -80,6 +84,7 @@ func New(dir string, opt Options) (*Sandbox, error) {
 	if now == nil {
 		now = time.Now
 	}
+	opt.Config = cmp.Or(opt.Config, "deploy.yaml")
 	return &Sandbox{dir: abs, opt: opt, now: now, out: newProgress(opt.Out)}, nil
 }
 

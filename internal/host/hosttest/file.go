@@ -22,6 +22,8 @@ var fileTests = map[string]func(*suite){
 	"Remove":                    remove,
 	"Symlink":                   symlink,
 	"Stat":                      stat,
+	"Open reads from an offset": openReads,
+	"Open holds on to the file": openHolds,
 	"List":                      list,
 	"FreeBytes":                 freeBytes,
 	"missing":                   missing,
@@ -227,6 +229,8 @@ func missing(s *suite) {
 	file := s.path("no such file")
 	_, err := s.h.ReadFile(s.ctx, file)
 	s.wantIs("ReadFile", err, fs.ErrNotExist, file)
+	_, _, err = s.h.Open(s.ctx, file, 0)
+	s.wantIs("Open", err, fs.ErrNotExist, file)
 	_, err = s.h.Stat(s.ctx, file)
 	s.wantIs("Stat", err, fs.ErrNotExist, file)
 	_, err = s.h.List(s.ctx, file)
@@ -248,6 +252,7 @@ func endedContext(s *suite) {
 	cancel()
 	for what, do := range map[string]func() error{
 		"ReadFile":  func() error { _, err := s.h.ReadFile(ctx, file); return err },
+		"Open":      func() error { _, _, err := s.h.Open(ctx, file, 0); return err },
 		"WriteFile": func() error { return s.h.WriteFile(ctx, file, []byte("new"), 0o600) },
 		"Create":    func() error { return s.h.Create(ctx, s.path("created"), nil, 0o600) },
 		"Append":    func() error { return s.h.Append(ctx, file, []byte("new"), 0o600) },
