@@ -30,6 +30,7 @@ type drill struct {
 	silenced string
 	contacts []*drilled
 	receiver *drillReceiver // nil: no contact is ours
+	toldOver time.Duration  // until a contact hears that the alert has ended
 	counts   counts         // of Alertmanager's, where a contact is not
 }
 
@@ -66,7 +67,11 @@ func (t *Target) Drill(ctx context.Context, silence bool) (*DrillReport, error) 
 
 // RealContacts names the contacts that a drill would really call.
 func (t *Target) RealContacts() ([]string, error) {
-	contacts, err := t.drilled()
+	e, err := monitoring.FromConfig(t.Config)
+	if err != nil {
+		return nil, err
+	}
+	contacts, err := t.drilled(e)
 	var names []string
 	for _, c := range contacts {
 		if !c.own {
@@ -81,11 +86,15 @@ func (t *Target) newDrill(silence bool) (*drill, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w: monitoring.alertmanager of %s is not configured: there is nothing that could call anybody", ErrUsage, t.Config.Environment)
 	}
-	contacts, err := t.drilled()
+	e, err := monitoring.FromConfig(t.Config)
 	if err != nil {
 		return nil, err
 	}
-	d := &drill{t: t, am: am, id: t.Now().UTC().Format("20060102T150405.000Z"), silence: silence, contacts: contacts}
+	contacts, err := t.drilled(e)
+	if err != nil {
+		return nil, err
+	}
+	d := &drill{t: t, am: am, toldOver: e.ToldOver(), id: t.Now().UTC().Format("20060102T150405.000Z"), silence: silence, contacts: contacts}
 	if slices.ContainsFunc(contacts, func(c *drilled) bool { return c.own }) {
 		d.receiver, err = listen(t.Config.Monitoring.Receiver, d.id)
 	}
@@ -93,11 +102,7 @@ func (t *Target) newDrill(silence bool) (*drill, error) {
 }
 
 // drilled are the contacts, as an alert calls them.
-func (t *Target) drilled() ([]*drilled, error) {
-	e, err := monitoring.FromConfig(t.Config)
-	if err != nil {
-		return nil, err
-	}
+func (t *Target) drilled(e monitoring.Environment) ([]*drilled, error) {
 	var all []*drilled
 	for i, c := range e.Alerts.Contacts {
 		one := &drilled{due: e.CalledAfter(i), ways: e.Integrations(c)}
@@ -281,7 +286,7 @@ func (d *drill) held(ctx context.Context) (*monitoring.HeldAlert, error) {
 }
 
 // cleanUp ends alert and silence and sees both gone. Contacts that are ours
-// then hear that it is over, while somebody waits for that.
+// then hear that it is over, where that does not take long.
 func (d *drill) cleanUp(ctx context.Context) error {
 	interrupted := ctx.Err() != nil
 	ctx = context.WithoutCancel(ctx)
@@ -309,10 +314,10 @@ func (d *drill) cleanUp(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("tidying up after the drill: %w", err)
 	}
-	for end := time.Now().Add(drillPatience); !interrupted && d.receiver != nil && time.Now().Before(end); {
-		if d.heardEnd() {
-			return nil
-		}
+	if interrupted || d.receiver == nil || d.toldOver > time.Minute {
+		return nil
+	}
+	for end := time.Now().Add(d.toldOver + 5*time.Second); !d.heardEnd() && time.Now().Before(end); {
 		if err := sleep(ctx, 100*time.Millisecond); err != nil {
 			return err
 		}

@@ -39,6 +39,10 @@ func DrillLabels(environment, id string) map[string]string {
 // being 0.
 func (e Environment) CalledAfter(contact int) time.Duration { return e.delay(contact) }
 
+// ToldOver is how long it takes at most until contacts hear that an alert has
+// ended.
+func (e Environment) ToldOver() time.Duration { return e.scaled(groupInterval) }
+
 // Integrations are the ways by which Alertmanager calls a contact, as it names
 // them itself.
 func (e Environment) Integrations(c Contact) (ways []string) {
