@@ -205,6 +205,14 @@ type Monitoring struct {
 	Interval     time.Duration `yaml:"interval"`   // between two collections
 	Evaluation   time.Duration `yaml:"evaluation"` // between two judgements of the rules
 	Jobs         []Job         `yaml:"jobs"`
+
+	// Where the suite's own metrics go: one of the two, or nowhere.
+	Pushgateway string `yaml:"pushgateway"` // URL
+	Textfile    string `yaml:"textfile"`    // folder on the target that its node exporter reads
+
+	// Receiver is where alerts:drill listens itself: contacts whose webhook
+	// begins with this URL are nobody's.
+	Receiver string `yaml:"receiver"`
 }
 
 // A Job is what Prometheus collects in one way. What a job of a name known to

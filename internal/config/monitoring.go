@@ -17,6 +17,14 @@ func (v *validator) monitoring(m Monitoring) {
 	v.url("monitoring.alertmanager", m.Alertmanager, false, "http", "https")
 	v.interval("monitoring.interval", m.Interval)
 	v.interval("monitoring.evaluation", m.Evaluation)
+	v.url("monitoring.pushgateway", m.Pushgateway, false, "http", "https")
+	if m.Textfile != "" {
+		v.absolute("monitoring.textfile", m.Textfile)
+	}
+	if m.Textfile != "" && m.Pushgateway != "" {
+		v.fault("monitoring.textfile", "stands beside monitoring.pushgateway: each metric would be there twice; remove one of them")
+	}
+	v.drillReceiver(m.Receiver)
 	names, answers := map[string]int{}, map[string]int{}
 	for i, job := range m.Jobs {
 		key := fmt.Sprintf("monitoring.jobs[%d]", i)
@@ -40,6 +48,19 @@ func (v *validator) monitoring(m Monitoring) {
 			}
 			answers[target+job.Path] = i
 		}
+	}
+}
+
+// drillReceiver judges where this program itself listens for alerts.
+func (v *validator) drillReceiver(raw string) {
+	const key = "monitoring.receiver"
+	u := v.url(key, raw, false, "http")
+	if u == nil {
+		return
+	}
+	ip := net.ParseIP(u.Hostname())
+	if ip == nil || !ip.IsLoopback() || u.Port() == "" || u.Path != "" || u.User != nil {
+		v.fault(key, "is no port of this machine; write it like http://127.0.0.1:9095")
 	}
 }
 

@@ -92,18 +92,26 @@ func backupTooOld(e Environment) Alert {
 	}
 }
 
+// heardOf is how long an operation that lives may be silent: it is heard of
+// every 30 seconds, whatever the durations of the alerts are scaled by.
+const heardOf = 90 * time.Second
+
+func interruptedAfter(e Environment) time.Duration {
+	return max(e.hold("DeploymentInterrupted", 5*time.Minute), heardOf)
+}
+
 func deploymentInterrupted(e Environment) Alert {
-	const metric = "etf_deploy_interrupted"
-	hold := e.hold("DeploymentInterrupted", 15*time.Minute)
-	at := e.at(0, hold)
-	job := suiteJob(e)
+	const metric = "etf_deploy_heard_timestamp_seconds"
+	limit := interruptedAfter(e)
+	fires, silent := sinceScenarios(e, "DeploymentInterrupted", metric, limit, 0)
+	fires.Name, silent.Name = "an operation that has not ended is heard of no more", "an operation is silent for as long as it may be"
 	return Alert{
-		Name: "DeploymentInterrupted", Severity: Critical, For: hold, Missing: suiteMissing(e),
-		Rules:       one("max(" + metric + ") > 0"),
+		Name: "DeploymentInterrupted", Severity: Critical, For: limit, Since: true, Missing: suiteMissing(e),
+		Rules:       since(metric, limit),
 		Summary:     "A deployment or rollback has begun and not ended",
-		Description: fmt.Sprintf("An operation has begun, and for %s neither ended nor said that it still runs.", promDuration(hold)),
+		Description: fmt.Sprintf("An operation has begun and not ended, and was last heard of {{ $value | humanizeDuration }} ago; while it lives that is at most %s.", promDuration(heardOf)),
 		Runbook: Section{
-			Means: "An operation was killed, or its machine was lost, or it waits for a decision. The service is between two releases: workers may be stopped, the schema may be the new one. While an operation lives it silences this alert.",
+			Means: "An operation was killed, or its machine was lost, or it could not take the service back, or nobody went on with its next stage. The service is between two releases: workers may be stopped, the schema may be the new one.",
 			Look: []string{
 				"`status`: what was interrupted, at which step, and which ways there are.",
 				"`lease:show`: does its holder still live?",
@@ -113,10 +121,10 @@ func deploymentInterrupted(e Environment) Alert {
 				"Do not start or stop services by hand before: both look at what they find.",
 			},
 		},
-		Fires: []Scenario{{Name: "an operation does not end", At: at, Series: []Series{e.from(job, metric, flat(1, forever))},
-			Fires: []Firing{{Alert: "DeploymentInterrupted"}}}},
-		Silent: []Scenario{
-			{Name: "an operation that ends in time", At: at, Series: []Series{e.from(job, metric, then(flat(1, e.steps(hold)-1), flat(0, forever)))}},
+		Fires: []Scenario{fires},
+		Silent: []Scenario{silent,
+			{Name: "an operation that takes long, and is heard of", At: fires.At, Series: []Series{e.from(suiteJob(e), metric, grow(e.step().Seconds(), e.step().Seconds(), forever))}},
+			{Name: "no operation is open", At: fires.At, Series: []Series{e.from(suiteJob(e), metric, flat(0, forever))}},
 		},
 	}
 }

@@ -87,8 +87,8 @@ var catalog = []Metric{
 	},
 	{
 		Source: Suite, Name: "etf_deploy_step_duration_seconds", Type: dto.MetricType_GAUGE, Unit: "seconds",
-		Meaning: "How long each step of the last operation took",
-		Labels:  []Label{{Name: "step", Of: "the steps of the last operation, named like their targets"}, outcomeLabel},
+		Meaning: "How long each step took in the last operation that had it",
+		Labels:  []Label{{Name: "step", Of: "the steps of operations, named like their targets"}, outcomeLabel},
 	},
 	{
 		Source: Suite, Name: "etf_deploy_stopped_seconds", Type: dto.MetricType_GAUGE, Unit: "seconds",
@@ -118,6 +118,10 @@ var catalog = []Metric{
 	{
 		Source: Suite, Name: "etf_deploy_interrupted", Type: dto.MetricType_GAUGE, Unit: "0 or 1",
 		Meaning: "1 while an operation has begun and not ended, 0 otherwise",
+	},
+	{
+		Source: Suite, Name: "etf_deploy_heard_timestamp_seconds", Type: dto.MetricType_GAUGE, Unit: "seconds since 1970",
+		Meaning: "When the operation that has not ended was last heard of or, between two stages, until when it is kept; 0 without one",
 	},
 	{
 		Source: Suite, Name: "etf_deploy_updates_paused_timestamp_seconds", Type: dto.MetricType_GAUGE, Unit: "seconds since 1970",

@@ -32,7 +32,7 @@ func healthy(e Environment, instead ...Series) []Series {
 		all = append(all,
 			e.from(suiteJob(e), "etf_deploy_backup_timestamp_seconds", grow(e.step().Seconds(), e.step().Seconds(), forever)),
 			e.from(suiteJob(e), "etf_deploy_updates_paused_timestamp_seconds", flat(0, forever)),
-			e.from(suiteJob(e), "etf_deploy_interrupted", flat(0, forever)))
+			e.from(suiteJob(e), "etf_deploy_heard_timestamp_seconds", flat(0, forever)))
 	}
 	all = slices.DeleteFunc(all, func(s Series) bool {
 		return slices.ContainsFunc(instead, func(i Series) bool { return i.Name == s.Name && (i.Name != "up" || i.Labels["job"] == s.Labels["job"]) })
@@ -170,9 +170,9 @@ func incidents(e Environment) []Scenario {
 				Series: []Series{e.from(suiteJob(e), "etf_deploy_updates_paused_timestamp_seconds", flat(s, forever)),
 					e.of("etf_updates_total", flat(4, forever), "status", "completed"), e.of("etf_last_update_timestamp", flat(s, forever))},
 				Fires: []Firing{{Alert: "UpdatesPausedTooLong", Value: at.Seconds() - s}}},
-			Scenario{Name: "a deployment is killed", At: e.at(1, e.hold("DeploymentInterrupted", 15*time.Minute)),
-				Series: []Series{e.from(suiteJob(e), "etf_deploy_interrupted", flat(1, forever))},
-				Fires:  []Firing{{Alert: "DeploymentInterrupted"}}})
+			Scenario{Name: "a deployment is killed", At: e.at(1, interruptedAfter(e)),
+				Series: []Series{e.from(suiteJob(e), "etf_deploy_heard_timestamp_seconds", flat(e.step().Seconds(), forever))},
+				Fires:  []Firing{{Alert: "DeploymentInterrupted", Value: (e.at(1, interruptedAfter(e)) - e.step()).Seconds()}}})
 	}
 	for i := range all {
 		all[i].Series, all[i].Whole = healthy(e, all[i].Series...), true

@@ -25,6 +25,7 @@ const (
 	portPrometheus   = "prometheus"
 	portAlertmanager = "alertmanager"
 	portPrices       = "prices"
+	portExporter     = "node_exporter"
 
 	portRabbitMetrics = "rabbitmq_metrics"
 	portReceiver      = "alert_receiver" // of alerts; nobody listens but during a drill
@@ -32,7 +33,7 @@ const (
 
 var portNames = []string{
 	portPostgres, portRedis, portAMQP, portDist, portEpmd,
-	portAPI, portPrometheus, portAlertmanager, portPrices, portRabbitMetrics, portReceiver,
+	portAPI, portPrometheus, portAlertmanager, portPrices, portExporter, portRabbitMetrics, portReceiver,
 }
 
 // Ports are chosen from below the range that the kernel gives to outgoing

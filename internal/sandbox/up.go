@@ -83,7 +83,7 @@ func (s *Sandbox) makeFolder() error {
 // contents are the names that a sandbox consists of.
 var contents = []string{
 	"RUNBOOK.md", "alertmanager", "alerts", "env", "etf", "lock", "log", "logging", "monitoring", "origin.git", "origin.git.new",
-	"postgres", "prices", "prometheus", "rabbitmq", "redis", "run", "state.json", "supervisor",
+	"postgres", "prices", "prometheus", "rabbitmq", "redis", "run", "state.json", "supervisor", "textfile",
 }
 
 // foreignContent names something in the folder that is not a sandbox's; a
@@ -156,6 +156,7 @@ func (s *Sandbox) bringUp(ctx context.Context) error {
 	run(s.supervisor())
 	run(s.prometheus())
 	run(s.alertmanager())
+	run(s.exporter())
 	run(s.prices())
 	g.Go(func() error {
 		if err := s.ensure(gctx, s.postgres()); err != nil {
