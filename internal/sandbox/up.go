@@ -233,6 +233,9 @@ func (s *Sandbox) choosePorts(ctx context.Context, all []process) ([]string, err
 			if state == listenOurs || state == listenNone && bindable(ctx, old) {
 				continue
 			}
+			if name == portReceiver && state == listenForeign {
+				continue // a drill, which is none of our servers
+			}
 			s.out.note("port %d (%s) is taken by another program: choosing another", old, name)
 			changed = append(changed, name)
 		}

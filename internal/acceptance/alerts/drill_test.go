@@ -17,14 +17,17 @@ type drilledContact struct {
 
 func drilled(t *testing.T, s *stack.Stack, args ...string) []drilledContact {
 	t.Helper()
-	var seen struct{ Contacts []drilledContact }
+	var seen struct {
+		Drill struct{ Contacts []drilledContact }
+	}
 	r := s.Mage(t, 0, append([]string{"alerts:drill", "-json"}, args...)...)
-	if err := json.Unmarshal([]byte(r.Stdout), &seen); err != nil || len(seen.Contacts) != 3 {
+	if err := json.Unmarshal([]byte(r.Stdout), &seen); err != nil || len(seen.Drill.Contacts) != 3 {
 		t.Fatalf("%v: %s", err, r.Stdout)
 	}
-	return seen.Contacts
+	return seen.Drill.Contacts
 }
 
+// drill sees each contact called, in the order of escalation.
 func drill(t *testing.T, s *stack.Stack) {
 	var order []float64
 	for _, c := range drilled(t, s) {
@@ -40,6 +43,7 @@ func drill(t *testing.T, s *stack.Stack) {
 	nothingLeft(t, s)
 }
 
+// silencedDrill sees that a silence stops the escalation.
 func silencedDrill(t *testing.T, s *stack.Stack) {
 	for i, c := range drilled(t, s, "-silence") {
 		if called := c.After != nil; called != (i == 0) || c.Fault != "" {

@@ -29,9 +29,8 @@ type contacts struct {
 	calls []call
 }
 
-// listen answers at the address that the sandbox's contacts have. It is an
-// address for one: while alerts:drill listens there itself, this one is closed.
-func listen(t *testing.T, address string) *contacts {
+// listen answers at the address that the sandbox's contacts have.
+func (c *contacts) listen(t *testing.T, address string) {
 	t.Helper()
 	u, err := url.Parse(address)
 	if err != nil {
@@ -41,11 +40,8 @@ func listen(t *testing.T, address string) *contacts {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &contacts{}
 	c.server = &http.Server{Handler: c, ReadTimeout: 10 * time.Second}
 	go c.server.Serve(l)
-	t.Cleanup(c.close)
-	return c
 }
 
 func (c *contacts) close() { c.server.Close() }
