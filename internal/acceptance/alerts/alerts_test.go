@@ -126,9 +126,9 @@ func (w *watch) see(t *testing.T, tr trouble) {
 			return ok
 		})
 	}
+	since := time.Now() // it may be over before what mends it has ended
 	mend()
 	mended = true
-	since := time.Now()
 	s.Await(t, time.Minute, tr.alert+" to be over", func() bool {
 		_, ok := w.contacts.told(since, "primary", tr.alert, "resolved")
 		return ok
