@@ -142,7 +142,7 @@ func freshnessBudgetFast(e Environment) Alert {
 	at, again := e.after(k), e.steps(e.window(30*time.Minute))+2
 	old, first := flat(e.step().Seconds(), k), e.steps(stale)+4
 	return Alert{
-		Name: "FreshnessBudgetBurnFast", Severity: Critical, For: hold,
+		Name: "FreshnessBudgetBurnFast", Severity: Warning, For: hold,
 		Rules:   one(freshBudget(e).expr(e, fastPairs)),
 		Summary: "ETF data are out of date so long that the month's budget will be gone within days",
 		Description: fmt.Sprintf("{{ $value | humanizePercentage }} of the last hours the data were older than %s; for %s of the time they shall not be, over 30 days.",
