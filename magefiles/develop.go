@@ -27,7 +27,7 @@ const binary = "bin/etf-deploy"
 // Test runs every test, on servers of its own; it installs those that are missing.
 func Test(ctx context.Context) error {
 	return developing(ctx, func(ctx context.Context) error {
-		if err := sandbox.InstallPackages(ctx, os.Stderr, sandbox.StackPackages...); err != nil {
+		if err := sandbox.InstallPackages(ctx, os.Stderr, slices.Concat(sandbox.StackPackages, sandbox.TestPackages)...); err != nil {
 			return err
 		}
 		// Those that take minutes are begun first, so that no core waits for them at the end.

@@ -10,6 +10,7 @@ import (
 	"github.com/magefile/mage/mg"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/checklist"
+	"github.com/goldfinch-etf/etf-deploy/internal/monitoring"
 )
 
 // Release is the code: fetched and installed aside, migrated to, activated.
@@ -121,4 +122,11 @@ func (Docs) Changelog(ctx context.Context, yes *bool, wait *time.Duration) error
 // Notes writes the notes of the live release's deployment, behind the changelog.
 func (Docs) Notes(ctx context.Context, yes *bool, wait *time.Duration) error {
 	return operate(ctx, "docs:notes", checklist.Options{}, yes, wait)
+}
+
+// Runbook writes RUNBOOK.md, a section for each alert; what is written by hand between the notes' lines is kept.
+func (Docs) Runbook(ctx context.Context,
+	check *bool, // write nothing, show how what is there differs; exit 3 if it does
+) error {
+	return generate(ctx, monitoring.RunbookPart, check)
 }

@@ -24,6 +24,7 @@ func TestStory(t *testing.T) {
 		{"bad input is met before anything is changed", badInput},
 		{"a first deployment that fails leaves nothing running", firstFails},
 		{"the first deployment", firstDeployment},
+		{"what the dashboard asks for is there", func(t *testing.T, s *stack.Stack) { s.DashboardAnswers(t) }},
 		{"every check of a healthy service says so", wellChecked},
 		{"every harm is found by the check that looks for it", harms},
 		{"the live commit is not deployed again", sameCommit},

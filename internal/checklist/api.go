@@ -164,6 +164,13 @@ func (t *Target) get(ctx context.Context, url string) (*http.Response, string, e
 	return t.request(ctx, http.MethodGet, url)
 }
 
+// transport reaches servers as seen from the host.
+func (t *Target) transport() *http.Transport {
+	return &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		return t.Host.Dial(ctx, "tcp", address)
+	}}
+}
+
 func (t *Target) request(ctx context.Context, method, url string) (*http.Response, string, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.Config.Timeouts.Connect+t.Config.Thresholds.Latency)
 	defer cancel()
@@ -172,13 +179,11 @@ func (t *Target) request(ctx context.Context, method, url string) (*http.Respons
 
 // requestBy is request by a client with rules of its own, until ctx ends.
 func (t *Target) requestBy(ctx context.Context, client *http.Client, method, url string) (*http.Response, string, error) {
-	client.Transport = &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-		return t.Host.Dial(ctx, "tcp", address)
-	}}
 	req, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
 		return nil, "", err
 	}
+	client.Transport = t.transport()
 	res, err := client.Do(req)
 	if err != nil {
 		return nil, "", err

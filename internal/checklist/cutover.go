@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/goldfinch-etf/etf-deploy/internal/journal"
 	"github.com/goldfinch-etf/etf-deploy/internal/step"
 	"github.com/goldfinch-etf/etf-deploy/internal/supervisor"
 )
@@ -17,6 +18,8 @@ const (
 	factWorkersStarted = "workers.started"
 	factAPIStopped     = "api.stopped" // only where a migration asked for it
 	factAPIStarted     = "api.started"
+
+	factDrained = "drained" // time.Duration: how long the workers were given to end their tasks
 
 	factAtWork = "at-work" // bool: processes of the release to come may have written rows
 )
@@ -175,21 +178,25 @@ func (t *Target) noteAPIUp(ctx context.Context, r *step.Run) error {
 // Stopped is how long an operation had the workers, and the API, stopped; for
 // those still stopped, until now.
 func Stopped(op *step.Operation, now time.Time) (workers, api time.Duration, err error) {
-	between := func(from, to string) (time.Duration, error) {
-		var a, b time.Time
-		if ok, err := op.Fact(from, &a); err != nil || !ok {
-			return 0, err
-		}
-		if ok, err := op.Fact(to, &b); err != nil {
-			return 0, err
-		} else if !ok {
-			b = now
-		}
-		return b.Sub(a), nil
-	}
-	if workers, err = between(factWorkersStopped, factWorkersStarted); err != nil {
+	log := op.Journal().Log()
+	if workers, _, err = stoppedBetween(log, factWorkersStopped, factWorkersStarted, now); err != nil {
 		return 0, 0, err
 	}
-	api, err = between(factAPIStopped, factAPIStarted)
+	api, _, err = stoppedBetween(log, factAPIStopped, factAPIStarted, now)
 	return workers, api, err
+}
+
+// stoppedBetween is the time from one fact to another or, where that is
+// missing, until now; ok is false when the first one is.
+func stoppedBetween(log journal.Log, from, to string, now time.Time) (d time.Duration, ok bool, err error) {
+	var a, b time.Time
+	if ok, err := log.Fact(from, &a); err != nil || !ok {
+		return 0, false, err
+	}
+	if ok, err := log.Fact(to, &b); err != nil {
+		return 0, false, err
+	} else if !ok {
+		b = now
+	}
+	return b.Sub(a), true, nil
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/goldfinch-etf/etf-deploy/internal/config"
 	"github.com/goldfinch-etf/etf-deploy/internal/lease"
+	"github.com/goldfinch-etf/etf-deploy/internal/monitoring"
 	"github.com/goldfinch-etf/etf-deploy/internal/step"
 )
 
@@ -13,7 +14,7 @@ import (
 //	0  done; warnings alone are 0 too
 //	1  failed, declined or interrupted; nothing changed or everything undone
 //	2  usage or configuration
-//	3  a check found a fault, or the maintenance window is closed
+//	3  a check found a fault, generated files have drifted or alerts fail their tests, or the maintenance window is closed
 //	4  failed, and the service needs a person
 //	5  somebody else holds the lease
 func ExitCode(err error) int {
@@ -32,9 +33,9 @@ func ExitCode(err error) int {
 		return 5
 	case errors.Is(err, step.ErrInterrupted):
 		return 1
-	case errors.Is(err, ErrUsage), errors.Is(err, config.ErrInvalid):
+	case errors.Is(err, ErrUsage), errors.Is(err, config.ErrInvalid), errors.Is(err, monitoring.ErrToolMissing):
 		return 2
-	case errors.Is(err, step.ErrFault):
+	case errors.Is(err, step.ErrFault), errors.Is(err, monitoring.ErrDrift), errors.Is(err, monitoring.ErrAlertsFaulty):
 		return 3
 	}
 	return 1

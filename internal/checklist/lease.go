@@ -20,6 +20,8 @@ type heldLease struct {
 	ctx  context.Context // ends when the lease is lost
 	stop func()
 	done bool
+
+	teller *teller // nil while there is nothing to tell
 }
 
 // takeLease takes the lease on the target for an operation and keeps it. What
@@ -42,6 +44,7 @@ func (t *Target) takeLease(ctx context.Context, r lease.Request) (*heldLease, er
 	guarded := *t
 	guarded.Host = l.Guard(t.Host)
 	guarded.Releases = release.NewStore(guarded.Host, t.Config.Root)
+	guarded.maintenance = newMaintenance(&guarded)
 	held := &heldLease{Lease: l, t: &guarded}
 	held.ctx, held.stop = l.Keep(ctx)
 	if before == nil {
@@ -58,6 +61,10 @@ func (t *Target) takeLease(ctx context.Context, r lease.Request) (*heldLease, er
 // release frees the lease. That it was taken over meanwhile is no fault; that
 // it could not be written is told, the next taker will see a dead process.
 func (held *heldLease) release() {
+	if !held.done {
+		held.t.maintenance.end(held.ctx)
+		held.tellEnd()
+	}
 	held.leave(func(ctx context.Context) error { return held.Release(ctx) })
 }
 
@@ -69,7 +76,9 @@ func (held *heldLease) park(until time.Time) {
 // asItWas parks a lease again that was parked for this operation, and releases
 // any other: nothing was done with it.
 func (held *heldLease) asItWas() {
-	if until, parked := held.WasParked(); parked {
+	if until, parked := held.WasParked(); parked && !held.done {
+		held.t.maintenance.rest(held.ctx)
+		held.tellEnd()
 		held.park(until)
 		return
 	}
@@ -81,6 +90,8 @@ func (held *heldLease) leave(how func(context.Context) error) {
 		return
 	}
 	held.done = true
+	held.t.maintenance.hand()
+	held.hush()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(held.ctx), 10*time.Second)
 	defer cancel()
 	if err := how(ctx); err != nil && !errors.Is(err, lease.ErrHeld) {

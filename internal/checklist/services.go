@@ -109,6 +109,7 @@ func (t *Target) startServices(ctx context.Context, r *step.Run, id string) erro
 	if err := errors.Join(apiErr, workerErr); err != nil {
 		return err
 	}
+	t.maintenance.over(ctx)
 	_, err := t.clearCache(ctx, r)
 	return err
 }

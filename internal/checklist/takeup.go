@@ -28,6 +28,10 @@ func (held *heldLease) takeUp(ctx context.Context, log journal.Log, purpose stri
 	}); err != nil {
 		return op, err
 	}
+	held.tell(op.ID())
+	if err := t.maintenance.takeOver(ctx, op); err != nil {
+		return op, err
+	}
 	if _, fenced := j.Log().Step(fenceStep{}.String()); fenced {
 		if err := t.moveFence(ctx, op); err != nil {
 			return op, fmt.Errorf("%w: %w: once that is mended, `resume` goes on", step.ErrNeedsPerson, err)

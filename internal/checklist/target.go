@@ -32,6 +32,8 @@ type Target struct {
 	Releases *release.Store
 	Observer step.Observer
 	Now      func() time.Time // the clock; tests set it
+
+	maintenance *maintenance // while the lease is held; nil does nothing
 }
 
 // NewTarget looks at the environment that cfg describes. It connects to

@@ -17,6 +17,7 @@ import (
 // no new tasks for the workers, then the end of those that run, then the
 // workers themselves.
 func (t *Target) stopWorkers(ctx context.Context, r *step.Run) error {
+	t.maintenance.begin(ctx, r)
 	sv := t.supervisor()
 	if err := sv.StopGroup(ctx, t.Config.Services.Beat, true); err != nil {
 		return err
@@ -26,7 +27,9 @@ func (t *Target) stopWorkers(ctx context.Context, r *step.Run) error {
 		return err
 	}
 	if slices.ContainsFunc(workers, supervisor.ProcessInfo.Running) {
-		if err := t.drain(ctx, r, workers); err != nil {
+		began := t.Now()
+		err := t.drain(ctx, r, workers)
+		if err := errors.Join(err, r.Note(ctx, factDrained, t.Now().Sub(began))); err != nil {
 			return err
 		}
 	}

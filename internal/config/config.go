@@ -4,6 +4,7 @@
 package config
 
 import (
+	"cmp"
 	"os"
 	"path"
 	"time"
@@ -20,6 +21,10 @@ func Environment() string {
 	}
 	return DefaultEnvironment
 }
+
+// SandboxFolder is where the sandbox lies: the variable ETF_SANDBOX, or
+// .sandbox in the working folder.
+func SandboxFolder() string { return cmp.Or(os.Getenv("ETF_SANDBOX"), ".sandbox") }
 
 // Config is one environment of deploy.yaml. The keys are explained there.
 // Durations and times are of UTC; paths are those of the target host.
@@ -47,6 +52,7 @@ type Config struct {
 	Data           Data       `yaml:"data"`
 	Timeouts       Timeouts   `yaml:"timeouts"`
 	Monitoring     Monitoring `yaml:"monitoring"`
+	Alerts         Alerts     `yaml:"alerts"`
 	Contacts       Contacts   `yaml:"contacts"`
 	Window         Window     `yaml:"window"`
 	Operation      Operation  `yaml:"operation"`
@@ -188,13 +194,35 @@ type Timeouts struct {
 	Verify  time.Duration `yaml:"verify"`  // the update that travels through the service
 }
 
-// Monitoring is where Prometheus and Alertmanager answer, and the files of
-// this machine that say what they should have loaded; each may be empty.
+// Monitoring is where Prometheus and Alertmanager answer, the files of this
+// machine that say what they should have loaded, each of which may be empty,
+// and what Prometheus collects.
 type Monitoring struct {
-	Prometheus   string `yaml:"prometheus"`
-	Alertmanager string `yaml:"alertmanager"`
-	Rules        string `yaml:"rules"`  // rules file of Prometheus
-	Routes       string `yaml:"routes"` // alertmanager.yml
+	Prometheus   string        `yaml:"prometheus"`
+	Alertmanager string        `yaml:"alertmanager"`
+	Rules        string        `yaml:"rules"`      // rules file of Prometheus
+	Routes       string        `yaml:"routes"`     // alertmanager.yml
+	Interval     time.Duration `yaml:"interval"`   // between two collections
+	Evaluation   time.Duration `yaml:"evaluation"` // between two judgements of the rules
+	Jobs         []Job         `yaml:"jobs"`
+
+	// Where the suite's own metrics go: one of the two, or nowhere.
+	Pushgateway string `yaml:"pushgateway"` // URL
+	Textfile    string `yaml:"textfile"`    // folder on the target that its node exporter reads
+
+	// Receiver is where alerts:drill listens itself: contacts whose webhook
+	// begins with this URL are nobody's.
+	Receiver string `yaml:"receiver"`
+}
+
+// A Job is what Prometheus collects in one way. What a job of a name known to
+// internal/monitoring exposes, dashboard and alerts rely on.
+type Job struct {
+	Name     string        `yaml:"name"`
+	Targets  []string      `yaml:"targets"`  // host:port each
+	Scheme   string        `yaml:"scheme"`   // empty: http
+	Path     string        `yaml:"path"`     // empty: that of the job's kind, or /metrics
+	Interval time.Duration `yaml:"interval"` // 0: Monitoring.Interval
 }
 
 // Contacts are the people of the plan, in the order in which they are called.
@@ -211,6 +239,12 @@ type Contact struct {
 	Email string `yaml:"email"`
 	Phone string `yaml:"phone"`
 	Chat  string `yaml:"chat"`
+
+	// Where alerts go, besides Email. The files lie on Alertmanager's host:
+	// what they hold is a secret and appears in no generated file.
+	Webhook          string `yaml:"webhook"`
+	WebhookTokenFile string `yaml:"webhook_token_file"` // bearer token of Webhook
+	ChatURLFile      string `yaml:"chat_url_file"`      // holds the URL of a webhook that takes Slack's messages
 }
 
 // Operation is how the lease on the target is kept, and what happens when an
@@ -282,7 +316,11 @@ func defaults() Config {
 		Thresholds: Thresholds{StuckAfter: time.Hour, ErrorsAfter: 7 * 24 * time.Hour, MissingAfter: 3 * 24 * time.Hour, Gap: 10,
 			RatesGap: 7, Latency: time.Second, Slower: 2, DiskReserve: 2e9, LargeTable: 100e6, BackupAge: 26 * time.Hour,
 			LongestTask: 2 * time.Minute, TaskDelay: 5 * time.Minute, PriceJump: 0.25, PriceCorrection: 0.02},
-		Timeouts:  Timeouts{Connect: 5 * time.Second, Check: time.Minute, Verify: 2 * time.Minute},
+		Timeouts:   Timeouts{Connect: 5 * time.Second, Check: time.Minute, Verify: 2 * time.Minute},
+		Monitoring: Monitoring{Interval: 15 * time.Second, Evaluation: 15 * time.Second},
+		Alerts: Alerts{Scale: 1, Runbook: "RUNBOOK.md", ErrorRate: 0.1, FailedShare: 0.5, MinUpdates: 3, StaleAfter: 26 * time.Hour,
+			SuccessObjective: 0.95, FreshObjective: 0.99, QueueDepth: 100,
+			Secondary: 15 * time.Minute, Escalation: 30 * time.Minute, Repeat: 4 * time.Hour},
 		Window:    Window{Maximum: 2 * time.Hour, CutOver: 15 * time.Minute, Enforce: true},
 		Operation: Operation{Expiry: time.Minute, Parked: 2 * time.Hour, Interrupted: InterruptedStop},
 		Backup:    Backup{Verify: VerifyContents},

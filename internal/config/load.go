@@ -26,6 +26,21 @@ const version = "1"
 // registered with host.AddSecret. Errors are an *Error with all faults of the
 // environment, or wrap ErrInvalid.
 func Load(file, environment string) (*Config, error) {
+	return LoadWith(file, environment, Options{})
+}
+
+// Options of LoadWith. The zero value is that of Load.
+type Options struct {
+	// Needs names the keys, each with what lies below it, whose references
+	// must have a value; elsewhere one without leaves its key empty. nil: all.
+	// What is generated for an environment needs none of its secrets.
+	Needs []string
+	// Variables go before those of the process and of the variables file.
+	Variables map[string]string
+}
+
+// LoadWith is Load with options.
+func LoadWith(file, environment string, o Options) (*Config, error) {
 	if environment == "" {
 		environment = Environment()
 	}
@@ -33,10 +48,10 @@ func Load(file, environment string) (*Config, error) {
 	c := defaults()
 	c.Environment, c.File = environment, file
 	if node, at := f.find(file, environment); node != nil {
-		d := &decoder{faults: f, refs: &references{missing: map[string][]string{}}}
+		d := &decoder{faults: f, refs: &references{first: o.Variables, missing: map[string][]string{}}}
 		unread := d.variables(node, at)
 		d.value(node, reflect.ValueOf(&c).Elem(), at)
-		d.unresolved(at, c, unread)
+		d.unresolved(at, c, unread, o.Needs)
 		v := validator{faults: f, at: at}
 		v.config(&c)
 	}
@@ -136,14 +151,19 @@ func (d *decoder) variables(env *yaml.Node, at string) (unread string) {
 }
 
 // unresolved reports references without a value: one by one, or together when
-// the reason is that the variables file is not there.
-func (d *decoder) unresolved(at string, c Config, unread string) {
-	names := slices.Sorted(maps.Keys(d.refs.missing))
-	for _, paths := range d.refs.missing {
+// the reason is that the variables file is not there. Those of keys that are
+// not needed are passed over.
+func (d *decoder) unresolved(at string, c Config, unread string, needs []string) {
+	for name, paths := range d.refs.missing {
 		for _, p := range paths {
 			d.silent[p] = true // it has a value, only not here
 		}
+		needed := func(p string) bool { return isBelow(strings.TrimPrefix(p, at+"."), needs) }
+		if needs != nil && !slices.ContainsFunc(paths, needed) {
+			delete(d.refs.missing, name)
+		}
 	}
+	names := slices.Sorted(maps.Keys(d.refs.missing))
 	if len(names) == 0 {
 		return
 	}
@@ -162,6 +182,14 @@ func (d *decoder) unresolved(at string, c Config, unread string) {
 	for _, name := range names {
 		d.add(d.refs.missing[name][0], "${%s} has no value; %s", name, where)
 	}
+}
+
+// isBelow reports whether a key is one of these or lies below one.
+func isBelow(key string, these []string) bool {
+	return slices.ContainsFunc(these, func(one string) bool {
+		rest, ok := strings.CutPrefix(key, one)
+		return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
+	})
 }
 
 // register keeps the passwords of a resolved value out of every text.

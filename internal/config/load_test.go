@@ -160,3 +160,41 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("logs = %+v", c.Logs)
 	}
 }
+
+// What is generated for an environment is generated where its secrets are not.
+func TestLoadWithoutSecrets(t *testing.T) {
+	const variables = "${ETF_PRODUCTION_DATABASE_URL}"
+	for name, test := range map[string]struct {
+		needs []string
+		want  string
+	}{
+		"what is needed has values":      {[]string{"monitoring", "api", "contacts"}, ""},
+		"a key that is needed has none":  {[]string{"monitoring", "database.url"}, "ETF_PRODUCTION_DATABASE_URL"},
+		"a section that is needed":       {[]string{"database"}, "ETF_PRODUCTION_DATABASE_URL"},
+		"nothing is needed":              {[]string{}, ""},
+		"a key whose name begins alike":  {[]string{"data", "database.u"}, ""},
+		"everything, as Load":            {nil, "ETF_PRODUCTION_BROKER_URL"},
+		"several keys that are not here": {[]string{"broker_url", "cache"}, "ETF_PRODUCTION_BROKER_URL, ETF_PRODUCTION_REDIS_URL"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := LoadWith("../../deploy.yaml", "production", Options{Needs: test.needs})
+			switch {
+			case test.want == "" && err != nil:
+				t.Fatal(err)
+			case test.want == "" && (c.API.URL == "" || strings.Contains(c.Database.URL, variables)):
+				t.Errorf("api.url %q, database.url %q", c.API.URL, c.Database.URL)
+			case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
+				t.Errorf("error %v, want one with %q", err, test.want)
+			}
+		})
+	}
+}
+
+func TestLoadWithVariablesOfTheCaller(t *testing.T) {
+	setProduction(t)
+	c, err := LoadWith("../../deploy.yaml", "production", Options{Variables: map[string]string{
+		"ETF_PRODUCTION_REDIS_URL": "redis://:from-the-caller@127.0.0.1:6379/0"}})
+	if err != nil || !strings.Contains(c.Cache.URL, "from-the-caller") || !strings.Contains(c.Database.URL, "correct-horse") {
+		t.Errorf("cache.url = %v, error %v", c, err)
+	}
+}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/url"
@@ -10,9 +11,10 @@ import (
 	"strings"
 )
 
-// references resolves ${NAME} and ${NAME:-default}: from the environment of
-// the process first, then from the variables file.
+// references resolves ${NAME} and ${NAME:-default}: from what the caller gave
+// first, then the environment of the process, then the variables file.
 type references struct {
+	first   map[string]string
 	file    map[string]string   // nil: there is no file, or it is not read yet
 	missing map[string][]string // name → the key paths that need it
 }
@@ -29,10 +31,7 @@ func (r *references) expand(raw, path string) (text string, ok bool, err error) 
 	text = reference.ReplaceAllStringFunc(raw, func(found string) string {
 		m := reference.FindStringSubmatch(found)
 		name, hasDefault, fallback := m[1], m[2] != "", m[3]
-		if v := os.Getenv(name); v != "" {
-			return v
-		}
-		if v := r.file[name]; v != "" {
+		if v := cmp.Or(r.first[name], os.Getenv(name), r.file[name]); v != "" {
 			return v
 		}
 		if hasDefault {

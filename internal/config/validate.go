@@ -26,7 +26,9 @@ func (v *validator) config(c *Config) {
 	v.logs(c)
 	v.thresholds(c)
 	v.data(c.Data)
-	v.contacts(c.Contacts)
+	v.monitoring(c.Monitoring)
+	v.alerts(c.Alerts)
+	v.contacts(c)
 	v.window(c.Window)
 	v.operation(c.Operation)
 	v.backup(c)
@@ -116,8 +118,6 @@ func (v *validator) servers(c *Config) {
 	v.between("database.jobs", c.Database.Jobs, 1, 64)
 	v.cache(c.Cache, v.url("cache.url", c.Cache.URL, true, "redis", "rediss"), v.url("broker_url", c.BrokerURL, true, "amqp", "amqps", "redis", "rediss"))
 	v.url("price_source_url", c.PriceSourceURL, false, "http", "https")
-	v.url("monitoring.prometheus", c.Monitoring.Prometheus, false, "http", "https")
-	v.url("monitoring.alertmanager", c.Monitoring.Alertmanager, false, "http", "https")
 }
 
 func (v *validator) cache(c Cache, at, broker *url.URL) {
@@ -240,9 +240,9 @@ var (
 	phone = regexp.MustCompile(`^\+?[0-9][0-9 ()/.-]{4,}$`)
 )
 
-func (v *validator) contacts(all Contacts) {
+func (v *validator) contacts(cfg *Config) {
 	names := map[string]string{}
-	for _, c := range all.All() {
+	for _, c := range cfg.Contacts.All() {
 		key := "contacts." + c.Level
 		v.required(key+".name", c.Name)
 		v.required(key+".role", c.Role)
@@ -256,6 +256,7 @@ func (v *validator) contacts(all Contacts) {
 			v.fault(key+".name", "%q is the %s contact too; escalating to the same person helps nobody", c.Name, other)
 		}
 		names[c.Name] = c.Level
+		v.receiver(key, c.Contact, cfg)
 	}
 }
 

@@ -96,7 +96,7 @@ type Journal struct {
 	unsure bool
 }
 
-var idForm = regexp.MustCompile(`^\d{8}T\d{6}Z-[a-z]+(-[a-z]+)*-[0-9a-f]{6}$`)
+var idForm = regexp.MustCompile(`^\d{8}T\d{6}Z-([a-z]+(?:-[a-z]+)*)-[0-9a-f]{6}$`)
 
 // NewID names an operation by time and kind; it sorts by time.
 func NewID(kind string, now time.Time) string {

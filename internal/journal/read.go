@@ -116,6 +116,16 @@ func NewestTime(ctx context.Context, h host.Host, dir string) (time.Time, error)
 // is last, which it includes: there may be a thousand. With nil it reads them
 // all. Those that cannot be read are reported as errors beside the good ones.
 func Newest(ctx context.Context, h host.Host, dir string, last func(Log) bool) ([]Log, error) {
+	return read(ctx, h, dir, func(string) bool { return true }, last)
+}
+
+// Chosen reads those of the journals in dir, newest first, whose kind is
+// chosen. It is written as in their names: rollback-immediate.
+func Chosen(ctx context.Context, h host.Host, dir string, choose func(kind string) bool) ([]Log, error) {
+	return read(ctx, h, dir, choose, nil)
+}
+
+func read(ctx context.Context, h host.Host, dir string, choose func(kind string) bool, last func(Log) bool) ([]Log, error) {
 	names, err := h.List(ctx, dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -127,7 +137,8 @@ func Newest(ctx context.Context, h host.Host, dir string, last func(Log) bool) (
 	var faults []error
 	for _, name := range slices.Backward(names) {
 		id, isJournal := strings.CutSuffix(name, ".jsonl")
-		if !isJournal || !idForm.MatchString(id) {
+		parts := idForm.FindStringSubmatch(id)
+		if !isJournal || parts == nil || !choose(parts[1]) {
 			continue
 		}
 		if ctx.Err() != nil {

@@ -1,7 +1,6 @@
 package monitoring
 
 import (
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -9,49 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/common/model"
 )
-
-// The catalog is what the service of the sandbox declares.
-func TestCatalogOfTheService(t *testing.T) {
-	source, err := os.ReadFile("../sandbox/etfservice/releases/1.0/src/backend/app/core/metrics.py")
-	if err != nil {
-		t.Fatal(err)
-	}
-	declared := regexp.MustCompile(`(?s)= (Counter|Gauge|Histogram)\(\s*"([a-z_]+)",\s*"([^"]+)",?\s*(?:\["([a-z_]+)"\])?(.*?)\)\n`).FindAllStringSubmatch(string(source), -1)
-	var got []string
-	for _, d := range declared {
-		kind, name, meaning, label, rest := d[1], d[2], d[3], d[4], d[5]
-		got = append(got, name)
-		m, ok := Lookup(name)
-		if !ok {
-			t.Errorf("%s is not in the catalog", name)
-			continue
-		}
-		var labels []string
-		for _, l := range m.Labels {
-			labels = append(labels, l.Name)
-			for _, v := range l.Values {
-				if !strings.Contains(string(source), `"`+v+`"`) {
-					t.Errorf("%s: the service does not know %s %s", name, l.Name, v)
-				}
-			}
-		}
-		if lower(m.Type) != strings.ToLower(kind) || m.Meaning != meaning || strings.Join(labels, ",") != label || !strings.Contains(rest, string(m.Mode)) || m.Unit == "" {
-			t.Errorf("%s: the service has %q, the catalog %+v", name, d[1:], m)
-		}
-	}
-	var want []string
-	for _, m := range Catalog() {
-		want = append(want, m.Name)
-		if !model.LegacyValidation.IsValidMetricName(m.Name) {
-			t.Errorf("%s is no name", m.Name)
-		}
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
-	}
-}
 
 const exposed = `# HELP etf_updates_total x
 # TYPE etf_updates_total counter

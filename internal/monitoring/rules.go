@@ -1,157 +1,213 @@
 package monitoring
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
-	"time"
-
-	"github.com/prometheus/common/model"
-	"go.yaml.in/yaml/v3"
+	"path"
 )
 
-// A Rule of Prometheus: an alert, or a recording rule.
-type Rule struct {
-	Group       string
-	Name        string
-	Recording   bool
-	Expr        string
-	For         time.Duration
-	KeepFiring  time.Duration
-	Labels      map[string]string
-	Annotations map[string]string
+// A ruleFile is one of Prometheus' rules.
+type ruleFile struct {
+	Groups []ruleGroup `yaml:"groups"`
 }
 
-// String names the rule as a person would look for it.
-func (r Rule) String() string { return r.Group + "/" + r.Name }
-
-// ReadRules reads a rules file.
-func ReadRules(data []byte) ([]Rule, error) {
-	var file struct {
-		Groups []struct {
-			Name  string
-			Rules []struct {
-				Alert, Record, Expr string
-				For                 string
-				KeepFiring          string `yaml:"keep_firing_for"`
-				Labels, Annotations map[string]string
-			}
-		}
-	}
-	if err := yaml.Unmarshal(data, &file); err != nil {
-		return nil, fmt.Errorf("reading rules: %w", err)
-	}
-	var all []Rule
-	for _, g := range file.Groups {
-		for _, r := range g.Rules {
-			rule := Rule{Group: g.Name, Name: r.Alert + r.Record, Recording: r.Record != "", Expr: r.Expr, Labels: r.Labels, Annotations: r.Annotations}
-			for _, d := range []struct {
-				text string
-				to   *time.Duration
-			}{{r.For, &rule.For}, {r.KeepFiring, &rule.KeepFiring}} {
-				if d.text == "" {
-					continue
-				}
-				parsed, err := model.ParseDuration(d.text)
-				if err != nil {
-					return nil, fmt.Errorf("reading rules: %s: %w", rule, err)
-				}
-				*d.to = time.Duration(parsed)
-			}
-			all = append(all, rule)
-		}
-	}
-	if len(all) == 0 {
-		return nil, fmt.Errorf("reading rules: there is none")
-	}
-	return all, nil
+type ruleGroup struct {
+	Name  string `yaml:"name"`
+	Rules []rule `yaml:"rules"`
 }
 
-// CompareRules names each difference between the rules that should be loaded
-// and those that are. sameExpr judges two expressions that are written
-// differently.
-func CompareRules(want, got []Rule, sameExpr func(a, b string) (bool, error)) ([]string, error) {
-	var all []string
-	wanted, loaded := numbered(want), numbered(got)
-	for _, key := range slices.Sorted(maps.Keys(wanted)) {
-		w := wanted[key]
-		g, ok := loaded[key]
-		if !ok {
-			all = append(all, key+" is not loaded")
+type rule struct {
+	Record      string            `yaml:"record,omitempty"`
+	Alert       string            `yaml:"alert,omitempty"`
+	Expr        string            `yaml:"expr"`
+	For         string            `yaml:"for,omitempty"`
+	Labels      map[string]string `yaml:"labels,omitempty"`
+	Annotations map[string]string `yaml:"annotations,omitempty"`
+}
+
+// AlertRules generates Prometheus' rules. They are one group, so that each
+// sees the records of its own time.
+func AlertRules(e Environment) (File, error) {
+	g := ruleGroup{Name: serviceName}
+	for _, r := range records(e) {
+		g.Rules = append(g.Rules, rule{Record: r.Name, Expr: r.Expr})
+	}
+	for _, a := range generated(e) {
+		for _, r := range a.Rules {
+			out := rule{Alert: a.Name, Expr: r.Expr, Labels: map[string]string{}, Annotations: a.annotations(e, r)}
+			for name, value := range a.labels(e, r) {
+				out.Labels[name] = plain(value)
+			}
+			if a.For > 0 && !a.Since {
+				out.For = promDuration(a.For)
+			}
+			g.Rules = append(g.Rules, out)
+		}
+	}
+	f, err := yamlFile(RulesFile, "alerts:generate", ruleFile{[]ruleGroup{g}})
+	f.Content = after(f.Content, missing(e))
+	return f, err
+}
+
+// missing says in comments which alerts are not generated, and why.
+func missing(e Environment) (text string) {
+	for _, a := range Alerts(e) {
+		if a.Missing != "" {
+			text += fmt.Sprintf("# Not here: %s: %s.\n", a.Name, a.Missing)
+		}
+	}
+	return text
+}
+
+// after puts a text behind the first line of a file.
+func after(content []byte, text string) []byte {
+	first, rest, _ := bytes.Cut(content, []byte("\n"))
+	return bytes.Join([][]byte{first, append([]byte(text), rest...)}, []byte("\n"))
+}
+
+// A testFile is one of promtool's.
+type testFile struct {
+	RuleFiles  []string    `yaml:"rule_files"`
+	Evaluation string      `yaml:"evaluation_interval"`
+	Tests      []alertTest `yaml:"tests"`
+}
+
+type alertTest struct {
+	Name     string        `yaml:"name"`
+	Interval string        `yaml:"interval"`
+	Input    []inputSeries `yaml:"input_series"`
+	Alerts   []alertExpect `yaml:"alert_rule_test,omitempty"`
+	Queries  []queryExpect `yaml:"promql_expr_test,omitempty"`
+}
+
+type inputSeries struct {
+	Series string `yaml:"series"`
+	Values string `yaml:"values"`
+}
+
+type alertExpect struct {
+	At     string       `yaml:"eval_time"`
+	Alert  string       `yaml:"alertname"`
+	Expect []alertFired `yaml:"exp_alerts"`
+}
+
+type alertFired struct {
+	Labels      map[string]string `yaml:"exp_labels"`
+	Annotations map[string]string `yaml:"exp_annotations"`
+}
+
+type queryExpect struct {
+	Expr    string        `yaml:"expr"`
+	At      string        `yaml:"eval_time"`
+	Samples []queryAnswer `yaml:"exp_samples"`
+}
+
+type queryAnswer struct {
+	Labels string  `yaml:"labels"`
+	Value  float64 `yaml:"value"`
+}
+
+// Where the tests of the rules are written.
+const (
+	TestsFile    = "alerts/etf_service.tests.yml"
+	DayTestsFile = "alerts/etf_service.days.tests.yml"
+)
+
+// AlertTests generates promtool's tests: for each alert when it must fire and
+// when it must not, then the scenarios. Those that take days are AlertDayTests.
+func AlertTests(e Environment) (File, error) { return testsFile(e, TestsFile, false) }
+
+// AlertDayTests generates those tests whose scenarios take days.
+func AlertDayTests(e Environment) (File, error) { return testsFile(e, DayTestsFile, true) }
+
+func testsFile(e Environment, name string, days bool) (File, error) {
+	e.days = days
+	f := testFile{RuleFiles: []string{path.Base(RulesFile)}, Evaluation: promDuration(e.after(1))}
+	add := func(title string, s Scenario) {
+		if s.Days == days {
+			f.Tests = append(f.Tests, test(e, title, s))
+		}
+	}
+	e.days = false // the catalog says itself what takes days
+	for _, a := range generated(e) {
+		for _, s := range a.Fires {
+			add(a.Name+" fires: "+s.Name, s)
+		}
+		for _, s := range a.Silent {
+			s.Silent = append(s.Silent, a.Name)
+			add(a.Name+" does not fire: "+s.Name, s)
+		}
+	}
+	for _, s := range Scenarios(e) {
+		add(s.title(), s)
+	}
+	return yamlFile(name, "alerts:generate", f)
+}
+
+// test is a scenario as promtool runs it.
+func test(e Environment, name string, s Scenario) alertTest {
+	e.days = s.Days
+	every := cmp.Or(s.Every, e.step())
+	t := alertTest{Name: name, Interval: promDuration(every)}
+	for _, one := range s.Series {
+		t.Input = append(t.Input, inputSeries{one.selector(), one.Values.until(int(s.At/every) + 2)})
+	}
+	at := promDuration(s.At)
+	var order []string
+	expect := map[string][]alertFired{}
+	for _, f := range s.Fires {
+		if expect[f.Alert] == nil {
+			order = append(order, f.Alert)
+		}
+		expect[f.Alert] = append(expect[f.Alert], fired(e, f))
+	}
+	for _, name := range append(order, s.Silent...) {
+		t.Alerts = append(t.Alerts, alertExpect{At: at, Alert: name, Expect: append([]alertFired{}, expect[name]...)})
+	}
+	if s.Whole {
+		t.Queries = []queryExpect{exactly(append(order, s.Inhibited...), at)}
+	}
+	return t
+}
+
+// exactly expects these alerts and no other to fire.
+func exactly(alerts []string, at string) queryExpect {
+	q := queryExpect{Expr: `count by (alertname) (ALERTS{alertstate="firing", alertname!="Watchdog"})`, At: at, Samples: []queryAnswer{}}
+	for _, name := range alerts {
+		q.Samples = append(q.Samples, queryAnswer{fmt.Sprintf("{alertname=%s}", promString(name)), 1})
+	}
+	return q
+}
+
+// fired is an alert as it arrives.
+func fired(e Environment, f Firing) alertFired {
+	for _, a := range generated(e) {
+		if a.Name != f.Alert {
 			continue
 		}
-		same := words(w.Expr) == words(g.Expr)
-		if !same {
-			var err error
-			if same, err = sameExpr(w.Expr, g.Expr); err != nil {
-				return nil, fmt.Errorf("comparing the expressions of %s: %w", key, err)
+		for _, r := range a.Rules {
+			if !within(r.Labels, f.Labels) {
+				continue
 			}
-		}
-		if !same {
-			all = append(all, fmt.Sprintf("%s: expr is %s, should be %s", key, short(g.Expr), short(w.Expr)))
-		}
-		for _, d := range []struct {
-			name      string
-			want, got time.Duration
-		}{{"for", w.For, g.For}, {"keep_firing_for", w.KeepFiring, g.KeepFiring}} {
-			if d.want != d.got {
-				all = append(all, fmt.Sprintf("%s: %s is %s, should be %s", key, d.name, model.Duration(d.got), model.Duration(d.want)))
+			out := alertFired{Labels: a.labels(e, r), Annotations: map[string]string{}}
+			for name, value := range f.Labels {
+				out.Labels[name] = value
 			}
-		}
-		all = append(all, compareMaps(key+": label ", w.Labels, g.Labels)...)
-		all = append(all, compareMaps(key+": annotation ", w.Annotations, g.Annotations)...)
-	}
-	for _, key := range slices.Sorted(maps.Keys(loaded)) {
-		if _, ok := wanted[key]; !ok {
-			all = append(all, key+" is loaded, and should not be")
+			for name, text := range a.annotations(e, r) {
+				out.Annotations[name] = rendered(text, out.Labels, f.Value)
+			}
+			return out
 		}
 	}
-	return all, nil
+	return alertFired{Labels: map[string]string{"alertname": f.Alert}}
 }
 
-// numbered tells rules of one name apart by their order: an alert may have
-// several windows.
-func numbered(rules []Rule) map[string]Rule {
-	all := map[string]Rule{}
-	for _, r := range rules {
-		key := r.String()
-		if r.Recording {
-			key += " (recording)"
-		}
-		for n := 2; ; n++ {
-			if _, taken := all[key]; !taken {
-				break
-			}
-			key = fmt.Sprintf("%s #%d", strings.SplitN(key, " #", 2)[0], n)
-		}
-		all[key] = r
-	}
-	return all
-}
-
-func compareMaps(what string, want, got map[string]string) (all []string) {
-	for _, name := range slices.Sorted(maps.Keys(want)) {
-		if g, ok := got[name]; !ok {
-			all = append(all, what+name+" is missing")
-		} else if words(g) != words(want[name]) {
-			all = append(all, fmt.Sprintf("%s%s is %q, should be %q", what, name, short(g), short(want[name])))
+func within(some, all map[string]string) bool {
+	for name, value := range some {
+		if all[name] != value {
+			return false
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(got)) {
-		if _, ok := want[name]; !ok {
-			all = append(all, what+name+" should not be there")
-		}
-	}
-	return all
-}
-
-// words is a text without the way in which it is broken into lines.
-func words(s string) string { return strings.Join(strings.Fields(s), " ") }
-
-func short(s string) string {
-	if r := []rune(words(s)); len(r) > 100 {
-		return string(r[:99]) + "…"
-	}
-	return words(s)
+	return true
 }

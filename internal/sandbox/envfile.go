@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/goldfinch-etf/etf-deploy/internal/monitoring"
 )
 
 // A setting is one NAME=value.
@@ -45,9 +47,13 @@ func (s *Sandbox) shellSettings() []setting {
 		{"ETF_API_URL", s.httpURL(portAPI)},
 		{"ETF_API_PORT", strconv.Itoa(s.st.Ports[portAPI])},
 		{"ETF_PROMETHEUS_URL", s.httpURL(portPrometheus)},
+		{"ETF_RABBITMQ_METRICS", loopback(s.st.Ports[portRabbitMetrics])},
 		{"ETF_ALERTMANAGER_URL", s.httpURL(portAlertmanager)},
-		{"ETF_RULES", s.path("prometheus", "rules.yml")},
-		{"ETF_ROUTES", s.path("alertmanager", "alertmanager.yml")},
+		{"ETF_NODE_EXPORTER", loopback(s.st.Ports[portExporter])},
+		{"ETF_TEXTFILE", s.path("textfile")},
+		{"ETF_RULES", s.path(filepath.FromSlash(monitoring.RulesFile))},
+		{"ETF_ROUTES", s.path(filepath.FromSlash(monitoring.AlertmanagerFile))},
+		{"ETF_ALERT_RECEIVER_URL", s.httpURL(portReceiver)},
 		{"ETF_PRICE_SOURCE_URL", s.httpURL(portPrices)},
 		{"ETF_SUPERVISOR_SOCKET", s.Socket()},
 		{"ETF_ROOT", s.Root()},
@@ -59,7 +65,7 @@ func (s *Sandbox) shellSettings() []setting {
 // file for shells, the service's configuration, and the copies of that which
 // releases hold, as their ports may have changed since.
 func (s *Sandbox) writeEnvironment() error {
-	if err := s.folders("etf/shared/logs", "etf/shared/metrics", "etf/releases", "etf/backups", "etf/ops"); err != nil {
+	if err := s.folders("etf/shared/logs", "etf/shared/metrics", "etf/releases", "etf/backups", "etf/ops", "textfile"); err != nil {
 		return err
 	}
 	if err := writeFile(s.EnvFile(), []byte(shellFile(s.shellSettings())), 0o600); err != nil {

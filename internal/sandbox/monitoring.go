@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 
+	"github.com/goldfinch-etf/etf-deploy/internal/config"
+	"github.com/goldfinch-etf/etf-deploy/internal/monitoring"
 	"github.com/goldfinch-etf/etf-deploy/internal/sandbox/etfservice"
 )
 
@@ -24,11 +27,8 @@ func (s *Sandbox) prometheus() part {
 			if err := s.folders("prometheus", "prometheus/data"); err != nil {
 				return command{}, err
 			}
-			if _, err := s.writePrometheus(); err != nil {
-				return command{}, err
-			}
 			return command{argv: []string{
-				prometheusProgram, "--config.file=" + s.path("prometheus", "prometheus.yml"),
+				prometheusProgram, "--config.file=" + s.path(filepath.FromSlash(monitoring.PrometheusFile)),
 				"--storage.tsdb.path=" + s.path("prometheus", "data"), "--storage.tsdb.retention.time=15d",
 				"--web.listen-address=" + loopback(s.st.Ports[portPrometheus]),
 			}}, nil
@@ -45,12 +45,8 @@ func (s *Sandbox) alertmanager() part {
 			if err := s.folders("alertmanager", "alertmanager/data"); err != nil {
 				return command{}, err
 			}
-			path := s.path("alertmanager", "alertmanager.yml")
-			if err := writeFile(path, []byte(alertmanagerConf), 0o600); err != nil {
-				return command{}, err
-			}
 			return command{argv: []string{
-				alertmanagerProgram, "--config.file=" + path, "--storage.path=" + s.path("alertmanager", "data"),
+				alertmanagerProgram, "--config.file=" + s.path(filepath.FromSlash(monitoring.AlertmanagerFile)), "--storage.path=" + s.path("alertmanager", "data"),
 				"--web.listen-address=" + loopback(s.st.Ports[portAlertmanager]), "--cluster.listen-address=",
 			}}, nil
 		},
@@ -59,90 +55,39 @@ func (s *Sandbox) alertmanager() part {
 	}
 }
 
-const alertmanagerConf = `# written by sandbox:up: alerts can be seen here and go nowhere
-route:
-  receiver: nobody
-  group_by: [alertname]
-receivers:
-  - name: nobody
-`
-
-// writePrometheus writes Prometheus' configuration and rules, and reports
-// whether they changed.
-func (s *Sandbox) writePrometheus() (bool, error) {
-	conf := fmt.Sprintf(`# written by sandbox:up
-global:
-  scrape_interval: 5s
-  evaluation_interval: 5s
-rule_files: [rules.yml]
-alerting:
-  alertmanagers:
-    - static_configs: [{targets: ["%[1]s"]}]
-scrape_configs:
-  - job_name: etf_service
-    metrics_path: /metrics
-    static_configs: [{targets: ["%[2]s"]}]
-  - job_name: prometheus
-    static_configs: [{targets: ["%[3]s"]}]
-  - job_name: alertmanager
-    static_configs: [{targets: ["%[1]s"]}]
-`, loopback(s.st.Ports[portAlertmanager]), loopback(s.st.Ports[portAPI]), loopback(s.st.Ports[portPrometheus]))
-	rules, err := replaceFile(s.path("prometheus", "rules.yml"), []byte(alertRules), 0o600)
+// writeMonitoring writes the configuration of Prometheus and Alertmanager with
+// all rules, as they are generated for the environment of that name, and
+// reports whether they changed.
+func (s *Sandbox) writeMonitoring() (bool, error) {
+	variables := map[string]string{}
+	for _, v := range s.shellSettings() {
+		variables[v.name] = v.value
+	}
+	e, err := monitoring.Load(s.opt.Config, config.DefaultEnvironment, variables)
 	if err != nil {
 		return false, err
 	}
-	main, err := replaceFile(s.path("prometheus", "prometheus.yml"), []byte(conf), 0o600)
-	return rules || main, err
+	files, err := monitoring.Generate(e, monitoring.Prometheus, monitoring.AlertRules, monitoring.Alertmanager)
+	if err != nil {
+		return false, err
+	}
+	changed, err := monitoring.Write(s.dir, files)
+	return len(changed) > 0, err
 }
 
-// alertRules are the plan's two alerts in a form that fires. As written there
-// they look at each series alone, join series that share no label, and take a
-// timestamp of 0 for 1970.
-const alertRules = `# written by sandbox:up
-groups:
-  - name: etf_service
-    rules:
-      - alert: HighErrorRate
-        # Many errors in all, or most of a few updates: one update a minute
-        # that always fails makes a small rate.
-        expr: |
-          sum(rate(etf_errors_total[5m])) > 0.1
-          or
-          sum(increase(etf_updates_total{status!="completed"}[15m]))
-            > 0.5 * sum(increase(etf_updates_total[15m]))
-        for: 5m
-        labels:
-          severity: warning
-        annotations:
-          summary: High ETF update error rate
-      - alert: UpdateStuck
-        # The value is the age of the last successful update in seconds. Where
-        # none succeeded yet, updates that have run for an hour tell.
-        expr: |
-          (time() - max(etf_last_update_timestamp > 0) > 3600 and sum(etf_active_updates) > 0)
-          or
-          (sum(min_over_time(etf_active_updates[1h])) > 0
-            and sum(etf_active_updates offset 1h) > 0
-            unless max(etf_last_update_timestamp > 0))
-        for: 10m
-        labels:
-          severity: critical
-        annotations:
-          summary: ETF update process stuck
-`
-
-// reloadMonitoring lets a running Prometheus read its configuration again
-// when a port in it has changed.
-func (s *Sandbox) reloadMonitoring(all []process) error {
-	server, runs := s.prometheus().server(all)
-	if !runs {
-		return nil
+// configureMonitoring writes the files of Prometheus and Alertmanager, and lets
+// those that run read them again when something in them has changed.
+func (s *Sandbox) configureMonitoring(all []process) error {
+	changed, err := s.writeMonitoring()
+	if err != nil || !changed {
+		return err
 	}
-	changed, err := s.writePrometheus()
-	if err == nil && changed {
-		server.signal(syscall.SIGHUP)
+	for _, p := range []part{s.prometheus(), s.alertmanager()} {
+		if server, runs := p.server(all); runs {
+			server.signal(syscall.SIGHUP)
+		}
 	}
-	return err
+	return nil
 }
 
 // prices is the source that the service fetches prices and rates from.

@@ -19,8 +19,11 @@ import (
 // StackPackages are the Debian packages that the stack consists of.
 var StackPackages = []string{
 	"postgresql", "redis-server", "rabbitmq-server", "supervisor",
-	"prometheus", "prometheus-alertmanager", "python3-venv", "git",
+	"prometheus", "prometheus-alertmanager", "prometheus-node-exporter", "python3-venv", "git",
 }
+
+// TestPackages are those that tests need besides.
+var TestPackages = []string{"prometheus-pushgateway"}
 
 // installLimit bounds one run of apt-get: a slow mirror, or somebody else's
 // installation that is waited for.
@@ -70,6 +73,8 @@ func installed(name string) bool {
 		return executable(prometheusProgram)
 	case "prometheus-alertmanager":
 		return executable(alertmanagerProgram)
+	case "prometheus-node-exporter":
+		return executable(exporterProgram)
 	case "python3-venv":
 		return executable(pythonProgram) && ensurepip()
 	default:

@@ -21,6 +21,7 @@ const (
 	partSupervisor   = "supervisor"
 	partPrometheus   = "prometheus"
 	partAlertmanager = "alertmanager"
+	partExporter     = "node-exporter"
 	partPrices       = "prices"
 )
 
@@ -55,6 +56,7 @@ func (s *Sandbox) parts() []part {
 		s.supervisor(),
 		s.prometheus(),
 		s.alertmanager(),
+		s.exporter(),
 		s.prices(),
 	}
 }

@@ -25,11 +25,15 @@ const (
 	portPrometheus   = "prometheus"
 	portAlertmanager = "alertmanager"
 	portPrices       = "prices"
+	portExporter     = "node_exporter"
+
+	portRabbitMetrics = "rabbitmq_metrics"
+	portReceiver      = "alert_receiver" // of alerts; nobody listens but during a drill
 )
 
 var portNames = []string{
 	portPostgres, portRedis, portAMQP, portDist, portEpmd,
-	portAPI, portPrometheus, portAlertmanager, portPrices,
+	portAPI, portPrometheus, portAlertmanager, portPrices, portExporter, portRabbitMetrics, portReceiver,
 }
 
 // Ports are chosen from below the range that the kernel gives to outgoing

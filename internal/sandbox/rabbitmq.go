@@ -59,7 +59,7 @@ func (s *Sandbox) launchRabbitMQ(context.Context) (command, error) {
 	for name, text := range map[string]string{
 		"rabbitmq.conf":   s.rabbitConf(),
 		"advanced.config": "[].\n",
-		"enabled_plugins": "[].\n",
+		"enabled_plugins": "[rabbitmq_prometheus].\n",
 		"rabbitmq-env.sh": "# written by sandbox:up: nothing of the machine's own configuration counts here\n",
 		"inetrc":          "{host, {127,0,0,1}, [\"localhost\"]}.\n{lookup, [file, native]}.\n",
 	} {
@@ -82,7 +82,9 @@ default_pass = %s
 default_vhost = /
 disk_free_limit.absolute = 50MB
 vm_memory_high_watermark.absolute = 256MB
-`, s.st.Ports[portAMQP], brokerUser, s.st.Secrets.Broker)
+prometheus.tcp.ip = 127.0.0.1
+prometheus.tcp.port = %d
+`, s.st.Ports[portAMQP], brokerUser, s.st.Secrets.Broker, s.st.Ports[portRabbitMetrics])
 }
 
 func (s *Sandbox) rabbitEnvironment() []string {

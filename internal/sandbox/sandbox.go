@@ -14,6 +14,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/goldfinch-etf/etf-deploy/internal/config"
 	"github.com/goldfinch-etf/etf-deploy/internal/sandbox/etfservice"
 )
 
@@ -37,6 +39,9 @@ type Options struct {
 	// ETFs is how many ETFs the database is filled with; 0 takes what is
 	// there already, or DefaultETFs in a new sandbox.
 	ETFs int
+	// Config is the deploy.yaml whose environment of the sandbox says what
+	// Prometheus collects; "" is deploy.yaml in the working folder.
+	Config string
 	// Out receives one line for each finished part; nil drops them.
 	Out io.Writer
 	// Now is the clock; nil takes time.Now. The history ends on the last
@@ -53,15 +58,8 @@ type Sandbox struct {
 	st  *state // while the lock is held
 }
 
-// Dir returns the absolute path of the sandbox's folder: ETF_SANDBOX, or
-// .sandbox in the working folder.
-func Dir() (string, error) {
-	dir := os.Getenv("ETF_SANDBOX")
-	if dir == "" {
-		dir = ".sandbox"
-	}
-	return filepath.Abs(dir)
-}
+// Dir returns the absolute path of the sandbox's folder.
+func Dir() (string, error) { return filepath.Abs(config.SandboxFolder()) }
 
 // New describes the sandbox in dir, which need not exist; it touches nothing.
 func New(dir string, opt Options) (*Sandbox, error) {
@@ -86,6 +84,7 @@ func New(dir string, opt Options) (*Sandbox, error) {
 	if now == nil {
 		now = time.Now
 	}
+	opt.Config = cmp.Or(opt.Config, "deploy.yaml")
 	return &Sandbox{dir: abs, opt: opt, now: now, out: newProgress(opt.Out)}, nil
 }
 

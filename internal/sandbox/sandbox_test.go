@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -70,7 +71,7 @@ func TestSandbox(t *testing.T) {
 func newTest(t *testing.T, dir string, etfs int) *Sandbox {
 	t.Helper()
 	var out bytes.Buffer
-	s, err := New(dir, Options{ETFs: etfs, Out: &out})
+	s, err := New(dir, Options{ETFs: etfs, Config: "../../deploy.yaml", Out: &out})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +150,7 @@ func pids(s *Sandbox) []int {
 }
 
 func otherSize(ctx context.Context, t *testing.T, s *Sandbox) {
-	other, err := New(s.dir, Options{ETFs: 7})
+	other, err := New(s.dir, Options{ETFs: 7, Config: "../../deploy.yaml"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,35 +160,53 @@ func otherSize(ctx context.Context, t *testing.T, s *Sandbox) {
 }
 
 func monitoringIsValid(ctx context.Context, t *testing.T, s *Sandbox) {
-	rules := s.path("prometheus", "alert_rules_test.yml")
-	text, err := os.ReadFile("testdata/alert_rules_test.yml")
-	if err == nil {
-		err = os.WriteFile(rules, text, 0o600)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, argv := range [][]string{
-		{"promtool", "check", "config", s.path("prometheus", "prometheus.yml")},
-		{"promtool", "test", "rules", rules},
+		{"promtool", "check", "config", s.path("monitoring", "prometheus.yml")},
+		{"amtool", "check-config", s.path("alerts", "alertmanager.yml")},
 	} {
 		if out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput(); err != nil {
 			t.Errorf("%v: %v\n%s", argv, err, out)
 		}
 	}
+	collects(ctx, t, s, "rabbitmq", "prometheus", "alertmanager")
 	var answer struct {
 		Data struct {
 			ActiveAlertmanagers []struct{ URL string }
 		}
 	}
-	url := sourced(t, s, "ETF_PROMETHEUS_URL") + "/api/v1/alertmanagers"
+	address := sourced(t, s, "ETF_PROMETHEUS_URL") + "/api/v1/alertmanagers"
 	for deadline := time.Now().Add(20 * time.Second); len(answer.Data.ActiveAlertmanagers) == 0; {
-		getJSON(ctx, t, url, &answer)
+		getJSON(ctx, t, address, &answer)
 		if time.Now().After(deadline) || sleep(ctx, 200*time.Millisecond) != nil {
 			t.Fatal("Prometheus found no Alertmanager")
 		}
 	}
 	if got := answer.Data.ActiveAlertmanagers[0].URL; !strings.HasPrefix(got, sourced(t, s, "ETF_ALERTMANAGER_URL")) {
 		t.Errorf("Prometheus sends its alerts to %s", got)
+	}
+}
+
+// collects waits until Prometheus has collected from each of these jobs.
+func collects(ctx context.Context, t *testing.T, s *Sandbox, jobs ...string) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		var answer struct {
+			Data struct {
+				Result []struct{ Metric struct{ Job string } }
+			}
+		}
+		getJSON(ctx, t, sourced(t, s, "ETF_PROMETHEUS_URL")+"/api/v1/query?query="+url.QueryEscape("up == 1"), &answer)
+		var up []string
+		for _, r := range answer.Data.Result {
+			up = append(up, r.Metric.Job)
+		}
+		missing := slices.DeleteFunc(slices.Clone(jobs), func(job string) bool { return slices.Contains(up, job) })
+		if len(missing) == 0 {
+			return
+		}
+		if time.Now().After(deadline) || sleep(ctx, 200*time.Millisecond) != nil {
+			t.Errorf("Prometheus does not collect from %v", missing)
+			return
+		}
 	}
 }

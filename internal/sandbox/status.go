@@ -109,7 +109,7 @@ func (s *Sandbox) address(p part) string {
 		return s.Socket()
 	case s.st.Ports[p.port] == 0:
 		return ""
-	case slices.Contains([]string{partPrometheus, partAlertmanager, partPrices}, p.name):
+	case slices.Contains([]string{partPrometheus, partAlertmanager, partExporter, partPrices}, p.name):
 		return s.httpURL(p.port)
 	default:
 		return loopback(s.st.Ports[p.port])

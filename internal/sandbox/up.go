@@ -82,8 +82,8 @@ func (s *Sandbox) makeFolder() error {
 
 // contents are the names that a sandbox consists of.
 var contents = []string{
-	"alertmanager", "env", "etf", "lock", "log", "origin.git", "origin.git.new", "postgres", "prices",
-	"prometheus", "rabbitmq", "redis", "run", "state.json", "supervisor",
+	"RUNBOOK.md", "alertmanager", "alerts", "env", "etf", "lock", "log", "logging", "monitoring", "origin.git", "origin.git.new",
+	"postgres", "prices", "prometheus", "rabbitmq", "redis", "run", "state.json", "supervisor", "textfile",
 }
 
 // foreignContent names something in the folder that is not a sandbox's; a
@@ -137,8 +137,8 @@ func (s *Sandbox) bringUp(ctx context.Context) error {
 	if err := s.writeEnvironment(); err != nil {
 		return fmt.Errorf("writing the environment: %w", err)
 	}
-	if err := s.reloadMonitoring(processes(s.dir)); err != nil {
-		return err
+	if err := s.configureMonitoring(processes(s.dir)); err != nil {
+		return fmt.Errorf("configuring the monitoring: %w", err)
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	run := func(parts ...part) {
@@ -156,6 +156,7 @@ func (s *Sandbox) bringUp(ctx context.Context) error {
 	run(s.supervisor())
 	run(s.prometheus())
 	run(s.alertmanager())
+	run(s.exporter())
 	run(s.prices())
 	g.Go(func() error {
 		if err := s.ensure(gctx, s.postgres()); err != nil {
@@ -231,6 +232,9 @@ func (s *Sandbox) choosePorts(ctx context.Context, all []process) ([]string, err
 			state := who(old, sockets, all)
 			if state == listenOurs || state == listenNone && bindable(ctx, old) {
 				continue
+			}
+			if name == portReceiver && state == listenForeign {
+				continue // a drill, which is none of our servers
 			}
 			s.out.note("port %d (%s) is taken by another program: choosing another", old, name)
 			changed = append(changed, name)

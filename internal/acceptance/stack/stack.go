@@ -42,7 +42,7 @@ func Up(ctx context.Context, etfs int, out io.Writer) (*Stack, error) {
 }
 
 func (s *Stack) up(ctx context.Context, etfs int, out io.Writer) (err error) {
-	s.Sandbox, err = sandbox.New(filepath.Join(s.Dir, ".sandbox"), sandbox.Options{ETFs: etfs, Out: out})
+	s.Sandbox, err = sandbox.New(filepath.Join(s.Dir, ".sandbox"), sandbox.Options{ETFs: etfs, Config: filepath.Join(s.Dir, "deploy.yaml"), Out: out})
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,7 +19,6 @@ import (
 
 	"github.com/goldfinch-etf/etf-deploy/internal/acceptance/stack"
 	"github.com/goldfinch-etf/etf-deploy/internal/report"
-	"github.com/goldfinch-etf/etf-deploy/internal/sandbox"
 )
 
 var theStack *stack.Stack
@@ -100,20 +98,6 @@ func query[T any](t *testing.T, s *stack.Stack, sql string) (value T) {
 	return value
 }
 
-// pids are those of the service's processes with this beginning of their name.
-func pids(t *testing.T, s *stack.Stack, name string) (all []int) {
-	t.Helper()
-	for _, p := range s.Status(t).Processes {
-		if strings.HasPrefix(p.Name, name) {
-			all = append(all, p.PID)
-		}
-	}
-	if len(all) == 0 {
-		t.Fatalf("no process %s", name)
-	}
-	return all
-}
-
 // quickly has an update wait for seconds, not minutes.
 func quickly(t *testing.T, s *stack.Stack) {
 	t.Cleanup(s.Changed(t, "    thresholds:\n      disk_reserve", "    timeouts: {verify: 4s, check: 30s}\n    thresholds:\n      disk_reserve"))
@@ -165,7 +149,7 @@ func idempotent(t *testing.T, s *stack.Stack) {
 }
 
 func frozenBeat(t *testing.T, s *stack.Stack) {
-	pid := pids(t, s, "celery_beat")[0]
+	pid := s.PIDs(t, "celery_beat")[0]
 	syscall.Kill(pid, syscall.SIGSTOP)
 	defer syscall.Kill(pid, syscall.SIGCONT)
 	finds(t, verify(t, s, 3, "verify:tasks")["celery_beat"], report.Fault, fmt.Sprintf("process %d does not run: it is stopped", pid))
@@ -215,7 +199,7 @@ func lateTask(t *testing.T, s *stack.Stack) {
 
 func noWorkers(t *testing.T, s *stack.Stack) {
 	quickly(t, s)
-	workers := pids(t, s, "celery_worker")
+	workers := s.PIDs(t, "celery_worker")
 	for _, pid := range workers {
 		syscall.Kill(pid, syscall.SIGSTOP)
 		defer syscall.Kill(pid, syscall.SIGCONT)
@@ -226,34 +210,8 @@ func noWorkers(t *testing.T, s *stack.Stack) {
 	finds(t, verify(t, s, 3, "verify:tasks")["worker0@etf"], report.Fault, "did not say which tasks it knows")
 }
 
-// kill ends one server of the sandbox; it is back at the end of the test.
-func kill(t *testing.T, s *stack.Stack, name string) {
-	t.Helper()
-	status, err := s.Sandbox.Status(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	i := slices.IndexFunc(status.Parts, func(p sandbox.PartStatus) bool { return p.Name == name })
-	if i < 0 || status.Parts[i].PID == 0 {
-		t.Fatalf("no part %s: %+v", name, status.Parts)
-	}
-	t.Cleanup(func() {
-		if err := s.Revive(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	syscall.Kill(status.Parts[i].PID, syscall.SIGTERM)
-	s.Await(t, 30*time.Second, name+" to end", func() bool {
-		conn, err := net.DialTimeout("tcp", strings.TrimPrefix(status.Parts[i].Address, "http://"), time.Second)
-		if err == nil {
-			conn.Close()
-		}
-		return err != nil
-	})
-}
-
 func noPriceSource(t *testing.T, s *stack.Stack) {
-	kill(t, s, "prices")
+	t.Cleanup(s.Kill(t, "prices"))
 	f := verify(t, s, 0, "verify:update")
 	finds(t, f["update"], report.Warning, "travelled all the way and failed at the price source")
 	finds(t, f["prices"], report.OK, "as before")
@@ -261,7 +219,7 @@ func noPriceSource(t *testing.T, s *stack.Stack) {
 
 func noBroker(t *testing.T, s *stack.Stack) {
 	quickly(t, s)
-	kill(t, s, "rabbitmq")
+	t.Cleanup(s.Kill(t, "rabbitmq"))
 	finds(t, verify(t, s, 3, "verify:update")["update"], report.Fault, "the API did not accept it: 503")
 	finds(t, verify(t, s, 1, "verify:tasks")["workers"], report.Unknown, "the broker is not reachable")
 }

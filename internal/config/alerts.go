@@ -1,0 +1,121 @@
+package config
+
+import (
+	"maps"
+	"net"
+	"slices"
+	"time"
+)
+
+// Alerts is from when on something is worth calling people, and in which
+// order they are called. What other sections hold already (stuck_after,
+// backup_age) is not repeated here.
+type Alerts struct {
+	Scale   float64 `yaml:"scale"`   // of every duration of rules and routes; below 1 for tests
+	Runbook string  `yaml:"runbook"` // address of RUNBOOK.md; each alert links to its section
+
+	ErrorRate   float64       `yaml:"error_rate"`   // errors in updates, a second, all kinds together
+	FailedShare float64       `yaml:"failed_share"` // of the updates that ended
+	MinUpdates  int           `yaml:"min_updates"`  // that must have ended before a share of them means anything
+	StaleAfter  time.Duration `yaml:"stale_after"`  // without a successful update
+
+	SuccessObjective float64 `yaml:"success_objective"` // share of updates that succeed, over 30 days
+	FreshObjective   float64 `yaml:"fresh_objective"`   // share of the time in which data are not stale, over 30 days
+
+	QueueDepth int                      `yaml:"queue_depth"` // waiting tasks
+	For        map[string]time.Duration `yaml:"for"`         // alert → how long it must hold, instead of its own time
+
+	Secondary  time.Duration `yaml:"secondary"`  // until the second contact is called
+	Escalation time.Duration `yaml:"escalation"` // until the third is
+	Repeat     time.Duration `yaml:"repeat"`     // while an alert goes on firing
+
+	Watchdog string `yaml:"watchdog"` // URL that hears of the alert that always fires
+	SMTP     SMTP   `yaml:"smtp"`
+}
+
+// SMTP is the server that Alertmanager sends e-mail through.
+type SMTP struct {
+	Host         string `yaml:"host"` // host:port; empty: alerts are not sent by e-mail
+	From         string `yaml:"from"`
+	User         string `yaml:"user"`
+	PasswordFile string `yaml:"password_file"` // on Alertmanager's host
+}
+
+// MinimumObjective is the lowest share that the fast window of a budget alert
+// can judge: it fires when 14.4 times the budget is used, which must be less
+// than everything.
+const MinimumObjective = 0.94
+
+func (v *validator) alerts(a Alerts) {
+	if a.Scale <= 0 || a.Scale > 1 {
+		v.fault("alerts.scale", "is %g; write 1, or a fraction above 0 to shorten all durations for a test", a.Scale)
+	}
+	v.required("alerts.runbook", a.Runbook)
+	if a.ErrorRate <= 0 {
+		v.fault("alerts.error_rate", "is %g; write errors per second above 0, like 0.1", a.ErrorRate)
+	}
+	v.fraction("alerts.failed_share", a.FailedShare)
+	v.between("alerts.min_updates", a.MinUpdates, 1, 1e6)
+	v.positive("alerts.stale_after", a.StaleAfter)
+	v.objective("alerts.success_objective", a.SuccessObjective)
+	v.objective("alerts.fresh_objective", a.FreshObjective)
+	v.between("alerts.queue_depth", a.QueueDepth, 1, 1e9)
+	for _, name := range slices.Sorted(maps.Keys(a.For)) {
+		if a.For[name] < 0 {
+			v.fault("alerts.for."+name, "is %s; write 0s to fire at once, or a time above", a.For[name])
+		}
+	}
+	v.positive("alerts.secondary", a.Secondary)
+	if a.Escalation <= a.Secondary {
+		v.fault("alerts.escalation", "is %s, not after alerts.secondary, %s; write a longer time", a.Escalation, a.Secondary)
+	}
+	v.positive("alerts.repeat", a.Repeat)
+	v.plainURL("alerts.watchdog", a.Watchdog)
+	if a.SMTP.Host != "" {
+		if host, port, err := net.SplitHostPort(a.SMTP.Host); err != nil || host == "" || port == "" {
+			v.fault("alerts.smtp.host", "%q is not host:port, like smtp.example.com:587", a.SMTP.Host)
+		}
+		if !email.MatchString(a.SMTP.From) {
+			v.fault("alerts.smtp.from", "%q is not an e-mail address", a.SMTP.From)
+		}
+	}
+	v.secretFile("alerts.smtp.password_file", a.SMTP.PasswordFile)
+}
+
+func (v *validator) objective(key string, share float64) {
+	if share < MinimumObjective || share >= 1 {
+		v.fault(key, "is %g; write a share of at least %g and below 1: under it the fast alert could never fire", share, MinimumObjective)
+	}
+}
+
+// receiver judges where a contact's alerts go.
+func (v *validator) receiver(key string, c Contact, cfg *Config) {
+	v.plainURL(key+".webhook", c.Webhook)
+	v.secretFile(key+".webhook_token_file", c.WebhookTokenFile)
+	v.secretFile(key+".chat_url_file", c.ChatURLFile)
+	if c.WebhookTokenFile != "" && c.Webhook == "" {
+		v.fault(key+".webhook_token_file", "belongs to a webhook that is not there; write %s.webhook", key)
+	}
+	if cfg.Monitoring.Alertmanager == "" || c.Webhook != "" || c.ChatURLFile != "" || v.has(v.at+"."+key+".webhook") {
+		return
+	}
+	switch {
+	case c.Email == "":
+		v.fault(key, "has no address that an alert could be sent to; write email, webhook or chat_url_file")
+	case cfg.Alerts.SMTP.Host == "":
+		v.fault(key+".email", "cannot be written to without alerts.smtp.host; write that, or a webhook or chat_url_file")
+	}
+}
+
+// plainURL is one that is written into files which are committed.
+func (v *validator) plainURL(key, raw string) {
+	if u := v.url(key, raw, false, "http", "https"); u != nil && u.User != nil {
+		v.fault(key, "holds a user, and would be committed; write the address alone")
+	}
+}
+
+func (v *validator) secretFile(key, path string) {
+	if path != "" {
+		v.absolute(key, path)
+	}
+}

@@ -1,0 +1,270 @@
+package monitoring
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/goldfinch-etf/etf-deploy/internal/config"
+)
+
+const deploy = "../../deploy.yaml"
+
+func committed(t testing.TB) Environment {
+	t.Helper()
+	e, err := Load(deploy, Committed, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// promtool runs it, in a folder, and fails the test with what it prints.
+func promtool(t testing.TB, dir string, args ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "promtool", args...)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+// sideBySide runs promtool's tests of several files.
+func sideBySide(t testing.TB, dir string, files ...string) {
+	t.Helper()
+	var all sync.WaitGroup
+	for _, f := range files {
+		all.Go(func() { promtool(t, filepath.Join(dir, filepath.Dir(f)), "test", "rules", filepath.Base(f)) })
+	}
+	all.Wait()
+}
+
+// Each alert says when it fires and when it does not, what to look at and what
+// to run, and inhibits only what there is.
+func TestCatalogIsWhole(t *testing.T) {
+	e := committed(t)
+	all := Alerts(e)
+	for i, a := range all {
+		if slices.ContainsFunc(all[:i], func(b Alert) bool { return b.Name == a.Name }) {
+			t.Errorf("%s is there twice", a.Name)
+		}
+		if a.Missing != "" {
+			t.Errorf("%s is not generated for %s: %s", a.Name, e.Name, a.Missing)
+		}
+		if len(a.Fires) == 0 || len(a.Silent) == 0 && a.Name != "Watchdog" {
+			t.Errorf("%s: fires in %d scenarios, is silent in %d", a.Name, len(a.Fires), len(a.Silent))
+		}
+		if a.Summary == "" || a.Description == "" || a.Runbook.Means == "" || len(a.Runbook.Look) == 0 || len(a.Runbook.Run) == 0 {
+			t.Errorf("%s: summary, description, means, look or run is empty", a.Name)
+		}
+		for _, name := range a.Inhibits {
+			if !slices.ContainsFunc(all, func(b Alert) bool { return b.Name == name }) {
+				t.Errorf("%s inhibits %s, which does not exist", a.Name, name)
+			}
+		}
+	}
+	for _, s := range Scenarios(e) {
+		for _, kept := range s.Inhibited {
+			if !slices.ContainsFunc(s.Fires, func(f Firing) bool {
+				return slices.ContainsFunc(all, func(a Alert) bool { return a.Name == f.Alert && slices.Contains(a.Inhibits, kept) })
+			}) {
+				t.Errorf("%s: nothing that fires keeps %s back", s.Name, kept)
+			}
+		}
+	}
+}
+
+// No two alerts keep each other back: neither would be sent.
+func TestInhibitionHasOneDirection(t *testing.T) {
+	all := Alerts(committed(t))
+	inhibits := map[string][]string{}
+	for _, a := range all {
+		inhibits[a.Name] = a.Inhibits
+	}
+	var reach func(from, to string, seen map[string]bool) bool
+	reach = func(from, to string, seen map[string]bool) bool {
+		for _, next := range inhibits[from] {
+			if next == to || !seen[next] && func() bool { seen[next] = true; return reach(next, to, seen) }() {
+				return true
+			}
+		}
+		return false
+	}
+	for _, a := range all {
+		if reach(a.Name, a.Name, map[string]bool{}) {
+			t.Errorf("%s is kept back by what it keeps back", a.Name)
+		}
+	}
+}
+
+// The nine traps are all among the scenarios.
+func TestTrapsAreWhole(t *testing.T) {
+	found := map[int]bool{}
+	for _, s := range Scenarios(committed(t)) {
+		found[s.Trap] = true
+	}
+	for n := 1; n <= 9; n++ {
+		if !found[n] {
+			t.Errorf("trap %d is in no scenario", n)
+		}
+	}
+}
+
+// The rules do what the catalog says, as promtool sees it: for production, for
+// shortened durations, and where other things are collected.
+func TestAlertsFireAndStaySilent(t *testing.T) {
+	for name, change := range map[string]func(*Environment){
+		"production": func(*Environment) {},
+		"shortened":  func(e *Environment) { *e = shortened(t, 0.1) },
+		"celery alone": func(e *Environment) {
+			e.Jobs = slices.DeleteFunc(e.Jobs, func(j Job) bool { return j.Name == JobRabbitMQ || j.Name == JobWorker })
+		},
+		"rabbitmq alone": func(e *Environment) {
+			e.Jobs = slices.DeleteFunc(e.Jobs, func(j Job) bool { return j.Name == JobCelery || j.Name == JobWorker })
+		},
+		"workers alone": func(e *Environment) {
+			e.Jobs = slices.DeleteFunc(e.Jobs, func(j Job) bool { return j.Name == JobCelery || j.Name == JobRabbitMQ })
+		},
+		"awkward names": func(e *Environment) {
+			e.Name, e.Queue = "a\"b\\c\nd{{ .x }}", `q"{{ $value }}\`
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := committed(t)
+			change(&e)
+			files, err := Generate(e, AlertRules, AlertTests, AlertDayTests)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := t.TempDir()
+			tests := []string{TestsFile, DayTestsFile}
+			switch name {
+			case "production":
+			case "shortened": // the days are no others
+				tests = tests[:1]
+			default:
+				// Only what differs: the workers, the queue, the targets.
+				files[1], tests = only(t, files[1], "NoWorkers", "QueueGrowing", "TargetDown", "MetricsMissing", "scenario: all workers"), tests[:1]
+			}
+			if _, err := Write(dir, files); err != nil {
+				t.Fatal(err)
+			}
+			promtool(t, dir, "check", "rules", RulesFile)
+			sideBySide(t, dir, tests...)
+		})
+	}
+}
+
+// only leaves the tests in a file whose names begin like this.
+func only(t testing.TB, f File, names ...string) File {
+	t.Helper()
+	var all testFile
+	if err := yaml.Unmarshal(f.Content, &all); err != nil {
+		t.Fatal(err)
+	}
+	all.Tests = slices.DeleteFunc(all.Tests, func(one alertTest) bool {
+		return !slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(one.Name, name) })
+	})
+	if len(all.Tests) < len(names) {
+		t.Fatalf("%d tests of %v", len(all.Tests), names)
+	}
+	f, err := yamlFile(f.Path, "alerts:generate", all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// shortened is production with all durations scaled, as a test in the sandbox
+// has them.
+func shortened(t testing.TB, by float64) Environment {
+	t.Helper()
+	c, err := config.LoadWith(deploy, Committed, config.Options{Needs: needs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Alerts.Scale = by
+	c.Monitoring.Interval, c.Monitoring.Evaluation = time.Second, time.Second
+	for i := range c.Monitoring.Jobs {
+		c.Monitoring.Jobs[i].Interval = 0
+	}
+	e, err := FromConfig(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// Where nothing but the service is collected, alerts that could never fire
+// are left out, and the files say which and why.
+func TestWhatCannotFireIsLeftOut(t *testing.T) {
+	e := committed(t)
+	e.Jobs = slices.DeleteFunc(e.Jobs, func(j Job) bool { return j.Name != JobService })
+	rules, err := AlertRules(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	book, err := Runbook(e, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"NoWorkers", "QueueGrowing", "UpdatesPausedTooLong", "BackupTooOld", "DeploymentInterrupted", "NotificationsFailing"} {
+		text := string(rules.Content)
+		if strings.Contains(text, "alert: "+name) || !strings.Contains(text, "# Not here: "+name+": ") {
+			t.Errorf("%s is generated, or it is not said that it is not", name)
+		}
+		if _, section, _ := strings.Cut(string(book.Content), "## "+name+"\n"); !strings.HasPrefix(section, "\n**Not generated for ") {
+			t.Errorf("the runbook does not say that %s is not generated", name)
+		}
+	}
+	for _, f := range []string{"alerts:generate"} {
+		if !strings.Contains(string(rules.Content), f) {
+			t.Errorf("the rules do not name %s", f)
+		}
+	}
+}
+
+// The plan's own two rules through the same scenarios: what the table says of
+// them is what promtool finds.
+func TestThePlansRules(t *testing.T) {
+	files, err := planTests(committed(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if _, err := Write(dir, files); err != nil {
+		t.Fatal(err)
+	}
+	sideBySide(t, dir, "tests-false.yml", "tests-true.yml")
+	plan, err := os.ReadFile("testdata/plan-alerting-rules.yml")
+	if err != nil || string(plan) != planRules {
+		t.Errorf("the plan's rules are not those of the plan: %v", err)
+	}
+}
+
+// An alert of deploy.yaml that the catalog does not have is a fault of the
+// configuration, with its key.
+func TestUnknownAlertIsAFault(t *testing.T) {
+	c, err := config.LoadWith(deploy, Committed, config.Options{Needs: needs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Alerts.For = map[string]time.Duration{"UpdateStuk": time.Minute, "UpdateStuck": time.Hour}
+	_, err = FromConfig(c)
+	if !errors.Is(err, config.ErrInvalid) || !strings.Contains(err.Error(), "environments.production.alerts.for.UpdateStuk: there is no alert of this name") {
+		t.Errorf("error %v", err)
+	}
+	delete(c.Alerts.For, "UpdateStuk")
+	e, err := FromConfig(c)
+	if err != nil || updateStuck(e).For != time.Hour {
+		t.Errorf("UpdateStuck holds for %s (%v)", updateStuck(e).For, err)
+	}
+}

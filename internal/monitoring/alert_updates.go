@@ -1,0 +1,185 @@
+package monitoring
+
+import (
+	"fmt"
+	"time"
+)
+
+// notAlternating leaves out what counters tell that are not one counter.
+func notAlternating(expr string) string {
+	return fmt.Sprintf("(\n  %s\n)\nunless on () %s > %d", expr, recordResets, resetsInRow)
+}
+
+// highErrorRate is the plan's, over all series together.
+func highErrorRate(e Environment) Alert {
+	a := e.Alerts
+	perStep := a.ErrorRate * e.step().Seconds()
+	hold := e.hold("HighErrorRate", 5*time.Minute)
+	at := e.at(0, e.window(5*time.Minute), hold)
+	fires := func(name string, series []Series, rate float64) Scenario {
+		return Scenario{Name: name, Series: series, At: at, Fires: []Firing{{Alert: "HighErrorRate", Value: rate}}}
+	}
+	return Alert{
+		Name: "HighErrorRate", Severity: Warning, For: hold,
+		Rules:       one(notAlternating(recordErrors + " > " + decimal(a.ErrorRate))),
+		Summary:     "High ETF update error rate",
+		Description: fmt.Sprintf(`{{ $value | printf "%%.2f" }} errors a second in updates, all kinds together, for %s; more than %s is too much.`, promDuration(hold), decimal(a.ErrorRate)),
+		Runbook: Section{
+			Means: "Updates report errors faster than they should: the price source refuses or answers badly, or ETFs are listed that it does not know. Updates may still succeed.",
+			Look: []string{
+				"`sum by (error_type) (rate(etf_errors_total[5m]))` in Prometheus: which kind grows. `api_error`: the price source. `price_missing`: days without a price, as on holidays of an exchange. `internal`: the service itself.",
+				"`verify:logs`: what the service has logged.",
+				"`select error_type, context, count(*) from etf_errors where not resolved group by 1, 2 order by 3 desc` in the database.",
+			},
+			Run: []string{
+				"`pre:connections` asks the price source and every server.",
+				"`internal` since a deployment: `rollback:plan`, then `rollback:immediate`.",
+			},
+		},
+		Fires: []Scenario{fires("a fifth more errors than are tolerated", []Series{
+			e.of("etf_errors_total", grow(0, 1.2*perStep, forever), "error_type", "api_error"),
+		}, 1.2*a.ErrorRate)},
+		Silent: []Scenario{
+			{Name: "a tenth fewer errors than are tolerated", At: at,
+				Series: []Series{e.of("etf_errors_total", grow(0, 0.9*perStep, forever), "error_type", "api_error")}},
+			{Name: "many errors that end before they have lasted", At: at,
+				Series: []Series{e.of("etf_errors_total", then(grow(0, 3*perStep, 2), flat(3*perStep, forever)), "error_type", "api_error")}},
+		},
+	}
+}
+
+// updateStuck is the plan's: an update runs, and none ends.
+func updateStuck(e Environment) Alert {
+	stuck := e.Alerts.StuckAfter
+	hold := e.hold("UpdateStuck", 10*time.Minute)
+	k := e.steps(stuck)
+	at := e.at(0, stuck, hold)
+	running := e.of("etf_active_updates", flat(3, forever))
+	still := e.updates(flat(5, forever), flat(0, forever), flat(0, forever))
+	last := e.of("etf_last_update_timestamp", flat(e.step().Seconds(), forever))
+	return Alert{
+		Name: "UpdateStuck", Severity: Critical, For: hold,
+		Rules: one(fmt.Sprintf(`(%[1]s or on () vector(%[2]s))
+and on () (min_over_time(%[3]s[%[4]s]) > 0)
+and on () (%[3]s offset %[4]s > 0)
+and on () (%[5]s == 0)`, recordAge, seconds(stuck), recordActive, promDuration(stuck), recordEndedStuck)),
+		Summary:     "ETF update process stuck",
+		Description: fmt.Sprintf("Updates have been running for %s and none has ended; the last success was {{ $value | humanizeDuration }} ago.", promDuration(stuck)),
+		Runbook: Section{
+			Means: "An update has begun and does not end, nor does any other. New ones wait behind it, and prices grow old. The price source hangs, the database holds a lock, or a worker has stopped working without dying.",
+			Look: []string{
+				"`verify:tasks`: what the workers do, and since when.",
+				"`select id, etf_id, created_at, now() - created_at as age from etf_updates where status = 'processing' order by 3` in the database.",
+				"`verify:performance`: sessions that wait for a lock.",
+			},
+			Run: []string{
+				"`services:stop` ends the workers when their tasks have, or says which one does not; `services:start` brings them back. A task that was cut short is delivered again.",
+				"The price source hangs: `updates:pause`, and `updates:resume` when it answers.",
+			},
+		},
+		Inhibits: []string{"UpdatesStale", "FreshnessBudgetBurnFast", "FreshnessBudgetBurnSlow", "QueueGrowing"},
+		Fires: []Scenario{
+			{Name: "three updates run, none ends", Series: append(still, running, last), At: at,
+				Fires: []Firing{{Alert: "UpdateStuck", Value: (at - e.step()).Seconds()}}},
+			{Name: "an update runs and none has ever succeeded", At: at,
+				Series: append(e.updates(flat(0, forever), flat(0, forever), flat(0, forever)), running, e.of("etf_last_update_timestamp", flat(0, forever))),
+				Fires:  []Firing{{Alert: "UpdateStuck", Value: stuck.Seconds()}}},
+		},
+		Silent: []Scenario{
+			{Name: "updates run all the time, and end", Series: append(e.updates(grow(0, 1, forever), flat(0, forever), flat(0, forever)), running, last), At: at},
+			{Name: "an update that ends shortly before it would count as stuck", Series: append(still, last,
+				e.of("etf_active_updates", then(flat(1, k-1), flat(0, forever)))), At: at},
+			{Name: "nothing to do since long ago", Series: append(still, last, e.of("etf_active_updates", flat(0, forever))), At: at},
+			{Name: "an update runs since Prometheus began to look", Series: append(still, last,
+				e.of("etf_active_updates", then(gone(k), flat(1, forever)))), At: at},
+		},
+	}
+}
+
+// updatesStale tells what the plan's UpdateStuck cannot: that none is begun.
+func updatesStale(e Environment) Alert {
+	e = e.inDays()
+	stale := e.Alerts.StaleAfter
+	hold := e.hold("UpdatesStale", 5*time.Minute)
+	at := e.at(0, stale, hold)
+	return Alert{
+		Name: "UpdatesStale", Severity: Critical, For: hold,
+		Rules: one(fmt.Sprintf(`%[1]s > %[2]s
+or
+(%[2]s * (count(etf_last_update_timestamp offset %[3]s) > bool 0) unless on () %[4]s)`,
+			recordAge, seconds(stale), promDuration(stale), recordLastSuccess)),
+		Summary:     "No ETF update has succeeded for too long",
+		Description: fmt.Sprintf("The last update that succeeded was {{ $value | humanizeDuration }} ago, or longer; updates run daily, and more than %s is too long.", promDuration(stale)),
+		Runbook: Section{
+			Means: "No update succeeds: the scheduler does not start them, no worker takes them, or all fail. Those who use the service see yesterday's prices. It does not matter here whether an update runs now.",
+			Look: []string{
+				"`verify:tasks`: is the scheduler alive, exactly once, and when did each of its entries last run?",
+				"`status`: are updates paused, and by whom? Is a deployment interrupted?",
+				"`select status, count(*), max(created_at) from etf_updates where created_at > now() - interval '2 days' group by 1` in the database: none at all means that they are not begun.",
+			},
+			Run: []string{
+				"The scheduler is dead: `services:start`.",
+				"Updates are paused: `updates:resume`.",
+				"`verify:update` sends one update through and says where it stops.",
+			},
+		},
+		Inhibits: []string{"FreshnessBudgetBurnFast", "FreshnessBudgetBurnSlow"},
+		Fires: []Scenario{
+			{Name: "the last success grows old", Days: true, At: at, Series: []Series{e.of("etf_last_update_timestamp", flat(e.step().Seconds(), forever))},
+				Fires: []Firing{{Alert: "UpdatesStale", Value: (at - e.step()).Seconds()}}},
+			{Name: "none has ever succeeded, as long as the service is collected", Days: true, At: at, Series: []Series{e.of("etf_last_update_timestamp", flat(0, forever))},
+				Fires: []Firing{{Alert: "UpdatesStale", Value: stale.Seconds()}}},
+		},
+		Silent: []Scenario{
+			{Name: "a success shortly before it would be too old", Days: true, At: at, Series: []Series{e.of("etf_last_update_timestamp",
+				then(flat(e.step().Seconds(), e.steps(stale)-1), flat((stale-2*e.step()).Seconds(), forever)))}},
+			{Name: "a service that has just started, and has no success to tell of", Days: true, At: e.after(e.steps(stale) + 10), Series: []Series{
+				e.of("etf_last_update_timestamp", then(gone(e.steps(stale)+2), flat(0, forever)))}},
+			{Name: "a restart that forgets the last success for a while", Days: true, At: e.at(0, stale/2, hold), Series: []Series{e.of("etf_last_update_timestamp",
+				then(flat(e.step().Seconds(), e.steps(stale/4)), flat(0, forever)))}},
+		},
+	}
+}
+
+// updatesFailing is the error ratio: it tells of few updates, too.
+func updatesFailing(e Environment) Alert {
+	a := e.Alerts
+	w := e.window(15 * time.Minute)
+	hold := e.hold("UpdatesFailing", 2*time.Minute)
+	k := e.steps(w)
+	// Enough of them in each window, one or more a step.
+	per := float64((a.MinUpdates + k) / k)
+	good, bad := 1-a.FailedShare, a.FailedShare
+	at := e.at(0, w, hold)
+	return Alert{
+		Name: "UpdatesFailing", Severity: Critical, For: hold,
+		Rules: one(notAlternating(fmt.Sprintf("%s > %s\n  and on () %s > %s", failedIn(15*time.Minute), decimal(a.FailedShare),
+			endedIn(15*time.Minute), decimal(float64(a.MinUpdates)-0.5)))),
+		Summary:     "Most ETF updates fail",
+		Description: fmt.Sprintf("{{ $value | humanizePercentage }} of the updates that ended in the last %s have failed, of %d or more.", promDuration(w), a.MinUpdates),
+		Runbook: Section{
+			Means: "Most updates end as failed, however few they are: one a minute that always fails makes a small rate of errors and no fresh price.",
+			Look: []string{
+				"`select error, count(*) from etf_updates where status = 'failed' and completed_at > now() - interval '1 hour' group by 1 order by 2 desc` in the database.",
+				"`verify:logs`: what the service has logged.",
+				"`status`: has something been deployed shortly before?",
+			},
+			Run: []string{
+				"`pre:connections` asks the price source and every server.",
+				"Failing since a deployment: `rollback:plan`, then `rollback:immediate`.",
+				"They write wrong prices: `rollback:gradual`.",
+				"`updates:pause` keeps further ones from beginning; `updates:resume` afterwards.",
+			},
+		},
+		Inhibits: []string{"HighErrorRate", "ErrorBudgetBurnFast", "ErrorBudgetBurnSlow", "UpdatesStale", "FreshnessBudgetBurnFast", "FreshnessBudgetBurnSlow"},
+		Fires: []Scenario{
+			{Name: "all updates fail, a few of them", At: at, Series: e.updates(flat(7, forever), grow(0, per, forever), flat(0, forever)),
+				Fires: []Firing{{Alert: "UpdatesFailing", Value: 1}}},
+		},
+		Silent: []Scenario{
+			{Name: "a little less than the share that counts fails", At: at,
+				Series: e.updates(grow(0, 20*per*(good+bad*0.1), forever), grow(0, 20*per*bad*0.9, forever), flat(0, forever))},
+			{Name: "one update, and it failed", At: at, Series: e.updates(flat(7, forever), then(flat(0, k/2), flat(float64(min(1, a.MinUpdates-1)), forever)), flat(0, forever))},
+		},
+	}
+}

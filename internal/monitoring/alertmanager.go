@@ -1,0 +1,237 @@
+package monitoring
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// AlertmanagerFile is where Alertmanager's configuration is written.
+const AlertmanagerFile = "alerts/alertmanager.yml"
+
+// Receivers beside those of the contacts' levels.
+const receiverWatchdog = "watchdog"
+
+// An alertmanagerFile is the part of Alertmanager's configuration that
+// versions from 0.25 on have in common.
+type alertmanagerFile struct {
+	Global    alertmanagerGlobal `yaml:"global"`
+	Route     route              `yaml:"route"`
+	Inhibit   []inhibition       `yaml:"inhibit_rules,omitempty"`
+	Receivers []receiver         `yaml:"receivers"`
+}
+
+type alertmanagerGlobal struct {
+	ResolveTimeout string `yaml:"resolve_timeout"`
+	SMTPHost       string `yaml:"smtp_smarthost,omitempty"`
+	SMTPFrom       string `yaml:"smtp_from,omitempty"`
+	SMTPUser       string `yaml:"smtp_auth_username,omitempty"`
+	SMTPPassword   string `yaml:"smtp_auth_password_file,omitempty"`
+}
+
+type route struct {
+	Receiver string   `yaml:"receiver"`
+	GroupBy  []string `yaml:"group_by,flow,omitempty"`
+	Matchers []string `yaml:"matchers,omitempty"`
+	Continue bool     `yaml:"continue,omitempty"`
+	Wait     string   `yaml:"group_wait,omitempty"`
+	Interval string   `yaml:"group_interval,omitempty"`
+	Repeat   string   `yaml:"repeat_interval,omitempty"`
+	Routes   []route  `yaml:"routes,omitempty"`
+
+	last bool // in visit: no route below takes the alert
+}
+
+type inhibition struct {
+	Source []string `yaml:"source_matchers"`
+	Target []string `yaml:"target_matchers"`
+	Equal  []string `yaml:"equal,flow,omitempty"`
+}
+
+type receiver struct {
+	Name     string          `yaml:"name"`
+	Email    []emailConfig   `yaml:"email_configs,omitempty"`
+	Webhooks []webhookConfig `yaml:"webhook_configs,omitempty"`
+	Slack    []slackConfig   `yaml:"slack_configs,omitempty"`
+}
+
+type emailConfig struct {
+	To           string `yaml:"to"`
+	SendResolved bool   `yaml:"send_resolved"`
+}
+
+type webhookConfig struct {
+	URL          string      `yaml:"url"`
+	SendResolved bool        `yaml:"send_resolved"`
+	HTTP         *httpConfig `yaml:"http_config,omitempty"`
+}
+
+type httpConfig struct {
+	Authorization struct {
+		File string `yaml:"credentials_file"`
+	} `yaml:"authorization"`
+}
+
+type slackConfig struct {
+	URLFile      string `yaml:"api_url_file"`
+	Channel      string `yaml:"channel,omitempty"`
+	SendResolved bool   `yaml:"send_resolved"`
+	Title        string `yaml:"title"`
+	Text         string `yaml:"text"`
+}
+
+// What a chat shows of alerts.
+const (
+	chatTitle = `{{ .Status | toUpper }}: {{ .CommonAnnotations.summary }} ({{ .CommonLabels.environment }}, {{ .CommonLabels.severity }})`
+	chatText  = `{{ range .Alerts }}{{ .Annotations.description }}
+{{ .Annotations.runbook_url }}
+{{ end }}`
+)
+
+// Alertmanager generates its configuration: who hears of what, and when.
+func Alertmanager(e Environment) (File, error) {
+	c := alertmanagerFile{Route: routes(e), Inhibit: inhibitions(e)}
+	c.Global.ResolveTimeout = promDuration(e.scaled(5 * time.Minute))
+	if s := e.Alerts.SMTP; s.Host != "" {
+		c.Global = alertmanagerGlobal{c.Global.ResolveTimeout, s.Host, s.From, s.User, s.PasswordFile}
+	}
+	for _, one := range e.Alerts.Contacts {
+		c.Receivers = append(c.Receivers, receiverOf(e, one))
+	}
+	dead := receiver{Name: receiverWatchdog}
+	if e.Alerts.Watchdog != "" {
+		dead.Webhooks = []webhookConfig{{URL: e.Alerts.Watchdog}}
+	}
+	c.Receivers = append(c.Receivers, dead)
+	return yamlFile(AlertmanagerFile, "alerts:generate", c)
+}
+
+// routes has one for each contact, which all alerts that concern it pass in
+// turn. Waits that grow are the escalation: whoever is called later is not
+// called at all when the alert has ended or is silenced by then. Each alert is
+// a group of its own; one that came into a group later would not wait.
+func routes(e Environment) route {
+	ours := matcher(labelService, "=", serviceName)
+	r := route{
+		Receiver: e.Alerts.Contacts[0].Level, GroupBy: []string{"..."},
+		Wait: promDuration(e.delay(0)), Interval: promDuration(e.scaled(groupInterval)), Repeat: promDuration(e.Alerts.Repeat),
+		Routes: []route{{Receiver: receiverWatchdog, Matchers: []string{matcher("alertname", "=", "Watchdog")},
+			Wait: "0s", Interval: promDuration(e.scaled(time.Minute)), Repeat: promDuration(e.scaled(time.Minute))}},
+	}
+	last := len(e.Alerts.Contacts) - 1
+	for i, one := range e.Alerts.Contacts {
+		r.Routes = append(r.Routes, route{Receiver: one.Level, Wait: promDuration(e.delay(i)), Continue: i < last,
+			Matchers: []string{ours, matcher(labelSeverity, "=~", strings.Join(heardBy(i), "|"))}})
+	}
+	return r
+}
+
+// groupInterval is the time between two messages about the same alert.
+const groupInterval = 5 * time.Minute
+
+// atOnce is how long the first contact waits: for what inhibits an alert to
+// arrive, which Prometheus sends within the same evaluation.
+const atOnce = 10 * time.Second
+
+// delay is the time after which a contact is called.
+func (e Environment) delay(contact int) time.Duration {
+	return []time.Duration{e.scaled(atOnce), e.Alerts.Secondary, e.Alerts.Escalation}[contact]
+}
+
+// heardBy are the severities that a contact is called for: the last one is
+// not woken for a warning.
+func heardBy(contact int) []string {
+	if contact == 2 {
+		return []string{string(Critical)}
+	}
+	return []string{string(Critical), string(Warning)}
+}
+
+// inhibitions keep what follows from an alert from being sent while that one
+// fires, within one environment.
+func inhibitions(e Environment) (all []inhibition) {
+	present := generated(e)
+	for _, a := range present {
+		targets := slices.DeleteFunc(slices.Clone(a.Inhibits), func(name string) bool {
+			return !slices.ContainsFunc(present, func(p Alert) bool { return p.Name == name })
+		})
+		if len(targets) == 0 {
+			continue
+		}
+		source := []string{matcher("alertname", "=", a.Name)}
+		if a.Name == "TargetDown" { // that of an exporter is no reason for anything
+			source = append(source, matcher("job", "=", JobService))
+		}
+		slices.Sort(targets)
+		all = append(all, inhibition{source, []string{matcher("alertname", "=~", strings.Join(targets, "|"))},
+			[]string{labelEnvironment, labelService}})
+	}
+	return all
+}
+
+func matcher(label, op, value string) string { return label + op + promString(value) }
+
+// receiverOf is how a contact is reached. Secrets stay in files on
+// Alertmanager's host.
+func receiverOf(e Environment, c Contact) receiver {
+	r := receiver{Name: c.Level}
+	if c.Email != "" && e.Alerts.SMTP.Host != "" {
+		r.Email = []emailConfig{{To: c.Email, SendResolved: true}}
+	}
+	if c.Webhook != "" {
+		hook := webhookConfig{URL: c.Webhook, SendResolved: true}
+		if c.WebhookTokenFile != "" {
+			hook.HTTP = &httpConfig{}
+			hook.HTTP.Authorization.File = c.WebhookTokenFile
+		}
+		r.Webhooks = []webhookConfig{hook}
+	}
+	if c.ChatURLFile != "" {
+		r.Slack = []slackConfig{{c.ChatURLFile, plain(c.Chat), true, chatTitle, chatText}}
+	}
+	return r
+}
+
+// RoutesFile is where it is written who hears of which alert.
+const RoutesFile = "alerts/routes.yml"
+
+// expectedRoutes say of each alert as it arrives whom it reaches, and when: the
+// expectation that alerts:test holds Alertmanager's configuration against.
+type expectedRoutes struct {
+	Routes []routed `yaml:"routes"`
+}
+
+type routed struct {
+	Labels map[string]string `yaml:"labels"`
+	Reach  []reached         `yaml:"reach"`
+}
+
+type reached struct {
+	Receiver string `yaml:"receiver"`
+	After    string `yaml:"after"`
+}
+
+// AlertRoutes generates the expectation of alerts × contacts, from the
+// severities alone.
+func AlertRoutes(e Environment) (File, error) {
+	var f expectedRoutes
+	for _, a := range generated(e) {
+		for _, r := range a.Rules {
+			labels := a.labels(e, r)
+			labels["alertname"] = a.Name
+			one := routed{Labels: labels}
+			if a.Severity == None {
+				one.Reach = []reached{{receiverWatchdog, "0s"}}
+			}
+			for i, c := range e.Alerts.Contacts {
+				if slices.Contains(heardBy(i), labels[labelSeverity]) {
+					one.Reach = append(one.Reach, reached{c.Level, promDuration(e.delay(i))})
+				}
+			}
+			f.Routes = append(f.Routes, one)
+		}
+	}
+	slices.SortStableFunc(f.Routes, func(a, b routed) int { return cmp.Compare(a.Labels["alertname"], b.Labels["alertname"]) })
+	return yamlFile(RoutesFile, "alerts:generate", f)
+}

@@ -1,0 +1,57 @@
+package monitoring
+
+import (
+	"cmp"
+	"fmt"
+	"regexp"
+	"strconv"
+)
+
+// visit calls at for every route that an alert with these labels gets to, as
+// Alertmanager walks them: depth first, and on to the next one only behind
+// continue. A route inherits the wait of the one above.
+func (r route) visit(labels map[string]string, here string, at func(string, route)) {
+	taken := false
+	for i, one := range r.Routes {
+		if !matches(one.Matchers, labels) {
+			continue
+		}
+		taken = true
+		one.Wait = cmp.Or(one.Wait, r.Wait)
+		one.visit(labels, fmt.Sprintf("%s.routes[%d]", here, i), at)
+		if !one.Continue {
+			break
+		}
+	}
+	r.last = !taken
+	at(here, r)
+}
+
+var matcherParts = regexp.MustCompile(`^\s*([a-zA-Z_]\w*)\s*(=~|!~|!=|=)\s*(.*?)\s*$`)
+
+// matches reports whether labels satisfy all matchers of Alertmanager; one
+// that cannot be read is satisfied by none.
+func matches(matchers []string, labels map[string]string) bool {
+	for _, one := range matchers {
+		m := matcherParts.FindStringSubmatch(one)
+		if m == nil {
+			return false
+		}
+		value, err := strconv.Unquote(m[3])
+		if err != nil {
+			value = m[3]
+		}
+		equal := labels[m[1]] == value
+		if m[2][len(m[2])-1] == '~' {
+			re, err := regexp.Compile("^(?:" + value + ")$")
+			if err != nil {
+				return false
+			}
+			equal = re.MatchString(labels[m[1]])
+		}
+		if equal == (m[2][0] == '!') {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,108 @@
+package monitoring
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/goldfinch-etf/etf-deploy/internal/config"
+)
+
+const deployYAML = "../../deploy.yaml"
+
+// production is the environment whose files are committed.
+func production(t testing.TB) Environment {
+	t.Helper()
+	e, err := Load(deployYAML, Committed, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func TestProductionNeedsNoSecret(t *testing.T) {
+	e := production(t)
+	if e.Folder != "." || e.Interval != 15*time.Second {
+		t.Errorf("folder %q, interval %s", e.Folder, e.Interval)
+	}
+	var names []string
+	for _, j := range e.Jobs {
+		names = append(names, j.Name)
+	}
+	want := []string{JobService, JobWorker, JobRedis, JobPostgres, JobRabbitMQ, JobNode, JobCelery, JobPushgateway, JobPrometheus, JobAlertmanager}
+	if diff := cmp.Diff(want, names); diff != "" {
+		t.Errorf("jobs (-want +got):\n%s", diff)
+	}
+}
+
+func TestFoldersOfTheEnvironments(t *testing.T) {
+	t.Setenv("ETF_SANDBOX", "/tmp/elsewhere")
+	for name, want := range map[string]string{Committed: ".", "sandbox": "/tmp/elsewhere", "staging": filepath.Join("generated", "staging")} {
+		if got := folder(name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
+
+func given(change func(*config.Config)) *config.Config {
+	c := &config.Config{Environment: "staging", File: "deploy.yaml", API: config.API{URL: "https://etf.example.com/api", Metrics: "/metrics"},
+		Monitoring: config.Monitoring{Interval: time.Minute, Evaluation: time.Minute}}
+	change(c)
+	return c
+}
+
+func TestJobsOfAConfiguration(t *testing.T) {
+	service := Job{Name: JobService, Scheme: "https", Path: "/api/metrics", Targets: []string{"etf.example.com:443"}, Interval: time.Minute}
+	for name, test := range map[string]struct {
+		change func(*config.Config)
+		want   []Job
+	}{
+		"the service follows from api.url": {func(*config.Config) {}, []Job{service}},
+		"a service without metrics":        {func(c *config.Config) { c.API.Metrics = "" }, nil},
+		"several instances": {func(c *config.Config) {
+			c.Monitoring.Jobs = []config.Job{{Name: JobService, Targets: []string{"a:1", "b:1"}, Interval: time.Second}}
+		}, []Job{{Name: JobService, Scheme: "http", Path: "/metrics", Targets: []string{"a:1", "b:1"}, Interval: time.Second}}},
+		"the known ones come in their order, others last": {func(c *config.Config) {
+			c.Monitoring.Alertmanager = "http://mon/alerts/"
+			c.Monitoring.Jobs = []config.Job{{Name: "own", Targets: []string{"o:1"}}, {Name: JobRabbitMQ, Targets: []string{"r:1"}}}
+		}, []Job{
+			service,
+			{Name: JobRabbitMQ, Scheme: "http", Path: "/metrics/per-object", Targets: []string{"r:1"}, Interval: time.Minute},
+			{Name: JobAlertmanager, Scheme: "http", Path: "/alerts/metrics", Targets: []string{"mon:80"}, Interval: time.Minute},
+			{Name: "own", Scheme: "http", Path: "/metrics", Targets: []string{"o:1"}, Interval: time.Minute},
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e, err := FromConfig(given(test.change))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, e.Jobs); diff != "" {
+				t.Errorf("jobs (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestNoCredentialsInGeneratedFiles(t *testing.T) {
+	_, err := FromConfig(given(func(c *config.Config) {
+		c.API.URL = "https://token-of-ours@etf.example.com"
+		c.Monitoring.Prometheus = "http://ops:hunter2secret@mon:9090"
+		c.Monitoring.Alertmanager = "http://mon:9093"
+	}))
+	if !errors.Is(err, config.ErrInvalid) {
+		t.Fatalf("error %v, want config.ErrInvalid", err)
+	}
+	for _, want := range []string{"2 faults", "environments.staging.api.url: ", "environments.staging.monitoring.prometheus: "} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the error lacks %q: %v", want, err)
+		}
+	}
+	if strings.Contains(err.Error(), "hunter2secret") || strings.Contains(err.Error(), "token-of-ours") {
+		t.Errorf("the error shows a secret: %v", err)
+	}
+}

@@ -1,0 +1,4 @@
+package monitoring
+
+// RenderMetricsModule is the metrics module of another catalog.
+var RenderMetricsModule = metricsModule
