@@ -6,7 +6,7 @@ import (
 	"context"
 	"errors"
 	"os"
-	"strings"
+	"time"
 
 	"github.com/magefile/mage/mg"
 
@@ -24,9 +24,12 @@ func (Alerts) Generate(ctx context.Context,
 	return generate(ctx, monitoring.AlertsPart, check)
 }
 
+// nextPromtool is where alerts:test builds the promtool of Prometheus 3.
+const nextPromtool = "./bin/promtool-3"
+
 // Test lets promtool, amtool and a lint of its own judge the files of alerts that lie there; exit 3 if they find a fault.
 func (Alerts) Test(ctx context.Context,
-	promtool *string, // another promtool that judges too, as that of a newer Prometheus
+	next *bool, // promtool of Prometheus 3 judges too; it is built from source, the first time for minutes
 	json *bool,
 ) error {
 	return developing(ctx, func(ctx context.Context) error {
@@ -34,7 +37,14 @@ func (Alerts) Test(ctx context.Context,
 		if err != nil {
 			return err
 		}
-		verdicts, err := monitoring.TestAlerts(ctx, e, host.Local{}, strings.Fields(value(promtool))...)
+		var further []string
+		if set(next) {
+			further = []string{nextPromtool}
+			if err := run(ctx, 20*time.Minute, "go", "build", "-modfile=.ci/promtool.mod", "-o", nextPromtool, "github.com/prometheus/prometheus/cmd/promtool"); err != nil {
+				return err
+			}
+		}
+		verdicts, err := monitoring.TestAlerts(ctx, e, host.Local{}, further...)
 		if set(json) {
 			return errors.Join(printJSON(verdicts), err)
 		}

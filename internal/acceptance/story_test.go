@@ -24,6 +24,7 @@ func TestStory(t *testing.T) {
 		{"bad input is met before anything is changed", badInput},
 		{"a first deployment that fails leaves nothing running", firstFails},
 		{"the first deployment", firstDeployment},
+		{"what the dashboard asks for is there", dashboardAnswers},
 		{"the live commit is not deployed again", sameCommit},
 		{"a compatible release loses no request", compatibleUnderLoad},
 		{"a feature release, by its stages", featureByStages},

@@ -31,8 +31,12 @@ type overAMQP struct {
 	url     string // a secret
 	address string // without one, for errors
 
-	mu   sync.Mutex
-	conn *amqp.Connection
+	mu     sync.Mutex
+	conn   *amqp.Connection
+	failed struct { // the last attempt to connect
+		at  time.Time
+		err error
+	}
 }
 
 func newAMQP(h host.Host, u *url.URL) (*overAMQP, error) {
@@ -78,15 +82,22 @@ func (c *overAMQP) withChannel(ctx context.Context, f func(*amqp.Channel) error)
 }
 
 func (c *overAMQP) connection(ctx context.Context) (*amqp.Connection, error) {
+	began := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.conn != nil && !c.conn.IsClosed() {
 		return c.conn, nil
 	}
+	// Who has waited for an attempt takes what came of it: each would last as
+	// long, RabbitMQ takes three seconds to refuse a password.
+	if c.failed.err != nil && c.failed.at.After(began) {
+		return nil, c.failed.err
+	}
 	conn, err := c.dial(ctx)
 	if err == nil {
 		c.conn = conn
 	}
+	c.failed.at, c.failed.err = time.Now(), err
 	return conn, err
 }
 

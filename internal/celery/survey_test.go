@@ -89,3 +89,16 @@ func TestScheduledTasksAreSeen(t *testing.T) {
 		}
 	})
 }
+
+// What code registers is known without a broker, also where its start prints.
+func TestTasksOfCodeThatDoesNotRun(t *testing.T) {
+	o := celery.Options{App: "app.core.celery_app", Python: python, Dir: "testdata", Env: []string{"CELERY_BROKER_URL=amqp://127.0.0.1:1//", "PYTHONDONTWRITEBYTECODE=1"}}
+	names, err := celery.Tasks(t.Context(), host.Local{}, o)
+	if err != nil || !slices.Equal(names, []string{"app.tasks.nap"}) {
+		t.Errorf("Tasks = %v, %v", names, err)
+	}
+	o.App = "app.core.nothing"
+	if names, err := celery.Tasks(t.Context(), host.Local{}, o); err == nil || !strings.Contains(err.Error(), "app.core.nothing") {
+		t.Errorf("of no application: %v, %v", names, err)
+	}
+}

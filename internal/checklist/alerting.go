@@ -94,11 +94,7 @@ func (t *Target) compareRules(ctx context.Context, loaded ruleGroups) report.Fin
 	if file == "" {
 		return withNumbers(warn("alert rules as generated", "not compared: monitoring.rules is not set", "let it name the rules file in "+t.Config.File), "rules/generated", nil)
 	}
-	data, err := os.ReadFile(file)
-	var want []monitoring.Rule
-	if err == nil {
-		want, err = monitoring.ReadRules(data)
-	}
+	want, err := t.generatedRules()
 	if err != nil {
 		return withNumbers(unseen(file, err, "see monitoring.rules in "+t.Config.File), "rules/generated", nil)
 	}
@@ -121,6 +117,15 @@ func (t *Target) compareRules(ctx context.Context, loaded ruleGroups) report.Fin
 		return withNumbers(fault(file, fewOf(differences), "load it into Prometheus, and let Prometheus read its configuration again"), "rules/generated", counts, differences...)
 	}
 	return withNumbers(found(file, "all %d rules are loaded as they stand there", len(want)), "rules/generated", counts)
+}
+
+// generatedRules are those of the service's own file.
+func (t *Target) generatedRules() ([]monitoring.Rule, error) {
+	data, err := os.ReadFile(t.Config.Monitoring.Rules)
+	if err != nil {
+		return nil, err
+	}
+	return monitoring.ReadRules(data)
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/goldfinch-etf/etf-deploy/internal/monitoring"
 	"github.com/goldfinch-etf/etf-deploy/internal/report"
 )
 
@@ -102,14 +103,27 @@ func (a alertState) calls() bool {
 	return slices.Contains([]string{"critical", "page", ""}, a.Labels["severity"])
 }
 
+// isOurs: it comes from a rule of the service's file. Where none is configured,
+// all may be.
+func (t *Target) isOurs(a alertState) bool {
+	ours, err := t.generatedRules()
+	return err != nil || slices.ContainsFunc(ours, func(r monitoring.Rule) bool { return r.Name == a.Labels["alertname"] })
+}
+
 // lookAlerts names what is pending or fires and did not before the cut-over.
-// Somebody who is called is a fault; what may still pass is a warning, and so
-// is what was there before: no release can be blamed for it.
+// Somebody who is called by a rule of the service's is a fault; what may still
+// pass is a warning, and so are other teams' alerts, and what was there before:
+// no release can be blamed for it.
 func (t *Target) lookAlerts(ctx context.Context, s Subject) []report.Finding {
 	const looked = "alerts that are pending or firing"
 	now, err := t.alertStates(ctx)
 	if err != nil {
 		return []report.Finding{withNumbers(unseen(looked, err, "see pre:connections, and monitoring in "+t.Config.File), "alerts", nil)}
+	}
+	// Where the journal cannot be read, verify:performance says so; that an
+	// alert is older than the cut-over it says itself.
+	if then, err := t.baseline(ctx, s); err == nil {
+		s.before = then
 	}
 	var calling, others, before []string
 	for _, a := range now {
@@ -120,7 +134,7 @@ func (t *Target) lookAlerts(ctx context.Context, s Subject) []report.Finding {
 		switch {
 		case s.wasThere(a):
 			before = append(before, text)
-		case a.State == "firing" && a.calls():
+		case a.State == "firing" && a.calls() && t.isOurs(a):
 			calling = append(calling, text)
 		default:
 			others = append(others, text)

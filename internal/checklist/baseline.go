@@ -107,8 +107,7 @@ func (l *latency) took(d time.Duration) {
 	l.P95 = l.times[(len(l.times)*95+99)/100-1]
 }
 
-// baselineOf is what an operation has noted; nil when it has nothing to be
-// held against, as before a first deployment.
+// baselineOf is what an operation has noted, if it has.
 func baselineOf(op interface {
 	Fact(key string, v any) (bool, error)
 }) (*baseline, error) {
@@ -120,12 +119,14 @@ func baselineOf(op interface {
 	return &b, nil
 }
 
-// baselineOfLive is that of the operation that made the live release live.
-func (t *Target) baselineOfLive(ctx context.Context, operation string) (*baseline, error) {
-	if operation == "" {
-		return nil, nil
+// baseline is what a release is held against: what its operation has noted
+// before it touched the service. Nil where there is nothing, as for a first
+// deployment.
+func (t *Target) baseline(ctx context.Context, s Subject) (*baseline, error) {
+	if s.before != nil || s.Live == nil || s.Live.ActivatedBy == "" {
+		return s.before, nil
 	}
-	log, err := journal.Read(ctx, t.Host, path.Join(t.journalDir(), operation+".jsonl"))
+	log, err := journal.Read(ctx, t.Host, path.Join(t.journalDir(), s.Live.ActivatedBy+".jsonl"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

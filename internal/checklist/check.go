@@ -31,7 +31,7 @@ type Subject struct {
 	Live    *release.Release // nil: before the first deployment
 	Since   time.Time        // verify: the cut-over
 
-	before     *baseline      // verify: how the service did before that; nil: nobody measured it
+	before     *baseline      // verify: how the service did before that, where the operation has noted it
 	migrations *migrationPlan // filled in by pre:migrations, for the cut-over to come
 }
 
@@ -218,9 +218,6 @@ func (t *Target) SubjectAlone(ctx context.Context, ref string) (Subject, error) 
 	s := Subject{Release: live, Live: live}
 	if live != nil && live.Activated != nil {
 		s.Since = *live.Activated
-		if s.before, err = t.baselineOfLive(ctx, live.ActivatedBy); err != nil {
-			return s, err
-		}
 	}
 	if ref == "" {
 		return s, nil

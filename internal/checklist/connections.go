@@ -146,7 +146,7 @@ func lookSupervisor(ctx context.Context, t *Target) report.Finding {
 	if f, ok := t.lookStopWait(ctx, looked); !ok {
 		return f
 	}
-	return found(looked, "knows %s, %s, %s", t.Config.Services.API, t.Config.Services.Worker, t.Config.Services.Beat)
+	return marked(found(looked, "knows %s, %s, %s", t.Config.Services.API, t.Config.Services.Worker, t.Config.Services.Beat), "supervisor", map[string]int64{"groups": 3})
 }
 
 // lookStopWait holds supervisor's patience with the workers against the longest

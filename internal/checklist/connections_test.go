@@ -66,6 +66,11 @@ func TestConnectionsThatFail(t *testing.T) {
 				says(t, got[key], report.Unknown, "not known")
 			}
 			noCanary(t, findings)
+			f := target.looksAt(t, checkMigrations, Subject{})["revision"]
+			says(t, f, report.Unknown, "see pre:connections")
+			if f.Duration > 3*time.Second {
+				t.Errorf("pre:migrations took %s", f.Duration)
+			}
 		})
 	}
 }

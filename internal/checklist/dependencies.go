@@ -3,7 +3,6 @@ package checklist
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/report"
@@ -33,39 +32,6 @@ func (l Checks) asWarnings(force bool) Checks {
 	return lenient
 }
 
-// checkCelery is “Verify RabbitMQ connection” and “Check worker status”.
-var checkCelery = Check{
-	Name:    "deps:celery",
-	Command: "celery -A app.core.celery_app inspect ping\ncelery -A app.core.celery_app status",
-	look: func(ctx context.Context, t *Target, s Subject) []report.Finding {
-		if s.Live == nil {
-			return t.lookUnmanaged(ctx)
-		}
-		control, err := t.celery(s.Live.ID)
-		if err != nil {
-			return []report.Finding{unseen("broker", err, "see pre:connections")}
-		}
-		defer control.Close()
-		nodes := t.Config.Celery.Nodes
-		ctx, cancel := context.WithTimeout(ctx, t.Config.Timeouts.Connect)
-		defer cancel()
-		answered, err := control.Ping(ctx, nodes)
-		var findings []report.Finding
-		for _, node := range nodes {
-			if answered[node] != "" {
-				findings = append(findings, found(node, "answers the ping"))
-				continue
-			}
-			why := "does not answer"
-			if err != nil {
-				why += ": " + err.Error()
-			}
-			findings = append(findings, fault(node, why, "see services:status, and the worker's log"))
-		}
-		return findings
-	},
-}
-
 // lookUnmanaged sees to it that a first deployment finds nothing running that
 // its undo would stop and could not start again.
 func (t *Target) lookUnmanaged(ctx context.Context) []report.Finding {
@@ -81,38 +47,15 @@ func (t *Target) lookUnmanaged(ctx context.Context) []report.Finding {
 	return []report.Finding{found("the service's processes", "none runs: this is the first deployment, there are no workers to ask")}
 }
 
-// checkRedis is “Test Redis connection”.
-var checkRedis = Check{
-	Name:    "deps:redis",
-	Command: "redis-cli ping",
-	look: func(ctx context.Context, t *Target, _ Subject) []report.Finding {
-		c, err := t.cache()
-		if err != nil {
-			return []report.Finding{unseen("Redis", err, "see cache.url in "+t.Config.File)}
-		}
-		defer c.Close()
-		took, err := c.Ping(ctx)
-		if err != nil {
-			return []report.Finding{fault("Redis", err.Error(), "see cache.url in "+t.Config.File)}
-		}
-		contents, err := c.Look(ctx, t.Config.Cache.Prefix)
-		if err != nil {
-			return []report.Finding{unseen("Redis", err, "")}
-		}
-		findings := []report.Finding{found("Redis", "answers in %s; cache:clear would remove %s of %s keys", report.Duration(took), report.Count(contents.Cache), report.Count(contents.Total))}
-		if slices.Contains(contents.Flags, t.Config.Cache.PauseKey) {
-			findings = append(findings, warn("flag "+t.Config.Cache.PauseKey, "updates are paused", "delete the flag when the reason for it is gone: verify:update waits for it in vain"))
-		}
-		return findings
-	},
-}
-
 // cacheStep is “Clear cache before deployment”: while no worker refills it.
 type cacheStep struct{ inputs }
 
 func (cacheStep) String() string { return "cache:clear" }
 
 func (s cacheStep) Describe(context.Context) ([]string, error) {
+	if s.t.Config.Cache.WholeDatabase {
+		return []string{"UNLINK of every key, after the database was seen to hold nothing of Celery's and no flag of others"}, nil
+	}
 	return []string{fmt.Sprintf("UNLINK of the keys that begin with %q; Celery's keys and flags stay", s.t.Config.Cache.Prefix)}, nil
 }
 

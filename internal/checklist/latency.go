@@ -20,14 +20,17 @@ func (t *Target) latencyTime() time.Duration {
 
 // lookLatency measures each path as it was measured before the cut-over.
 func (t *Target) lookLatency(ctx context.Context, s Subject) []report.Finding {
-	now := t.latencies(ctx)
+	before, err := t.baseline(ctx, s)
 	var all []report.Finding
+	if err != nil {
+		all = append(all, withNumbers(warn("latency before the cut-over", err.Error(), "the journal of the deployment has it"), "baseline", nil))
+	}
+	if before == nil {
+		before = &baseline{}
+	}
+	now := t.latencies(ctx)
 	for _, page := range t.pages() {
-		before := latency{}
-		if s.before != nil {
-			before = s.before.Latencies[page]
-		}
-		all = append(all, t.judgeLatency(page, before, now[page]))
+		all = append(all, t.judgeLatency(page, before.Latencies[page], now[page]))
 	}
 	return all
 }

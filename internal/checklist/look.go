@@ -54,11 +54,11 @@ func (l look) within(ctx context.Context, t *Target) []report.Finding {
 		select {
 		case findings = <-seen:
 		case <-time.After(lookGrace):
-			return []report.Finding{unseen(l.at, fmt.Errorf("it had not come back after %s: %w", report.Duration(time.Since(began)), context.Cause(ctx)), "see what holds it up; timeouts in "+t.Config.File+" limit it")}
+			return []report.Finding{marked(unseen(l.at, fmt.Errorf("it had not come back after %s: %w", report.Duration(time.Since(began)), context.Cause(ctx)), "see what holds it up; timeouts in "+t.Config.File+" limit it"), l.at, nil)}
 		}
 	}
 	if len(findings) == 0 {
-		findings = []report.Finding{unseen(l.at, errors.New("it looked at nothing"), "report this: a check has to look")}
+		findings = []report.Finding{marked(unseen(l.at, errors.New("it looked at nothing"), "report this: a check has to look"), l.at, nil)}
 	}
 	for i := range findings {
 		if findings[i].Duration == 0 {

@@ -27,7 +27,7 @@ var verifyMetrics = Check{
 		}
 		findings := t.lookExposed(families)
 		return append(findings, lookAll(ctx, t, look{"Prometheus", collectTime + 2*t.Config.Timeouts.Connect, func(ctx context.Context, t *Target) []report.Finding {
-			return t.lookScraped(ctx, s.Since)
+			return t.lookScraped(ctx, s.Since, collectTime)
 		}})...)
 	},
 }

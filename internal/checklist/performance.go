@@ -28,26 +28,29 @@ var verifyPerformance = Check{
 
 func lookSessions(ctx context.Context, t *Target) []report.Finding {
 	looked := "sessions of " + t.Config.Database.ApplicationName
+	cannot := func(err error) []report.Finding {
+		return []report.Finding{withNumbers(unseen(looked, err, "see pre:connections"), "sessions", nil)}
+	}
 	conn, err := t.connect(ctx, "etf-deploy")
 	if err != nil {
-		return []report.Finding{unseen(looked, err, "see pre:connections")}
+		return cannot(err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	sessions, err := postgres.Sessions(ctx, conn, t.Config.Database.ApplicationName)
 	if err != nil {
-		return []report.Finding{unseen(looked, err, "see pre:connections")}
+		return cannot(err)
 	}
 	if len(sessions) == 0 {
 		return []report.Finding{withNumbers(fault(looked, "there is none", "the service must set application_name to "+t.Config.Database.ApplicationName+", or it is not connected"), "sessions", map[string]int64{"looked": 0})}
 	}
 	room, err := postgres.LimitsOfSessions(ctx, conn, t.Config.Database.Role)
 	if err != nil {
-		return []report.Finding{unseen(looked, err, "see pre:connections")}
+		return cannot(err)
 	}
 	findings := []report.Finding{t.judgeSessions(sessions, room), t.judgeTransactions(sessions)}
 	blockers, err := postgres.Sessions(ctx, conn, "") // whoever holds the lock may be somebody else
 	if err != nil {
-		return append(findings, unseen("locks", err, "see pre:connections"))
+		return append(findings, cannot(err)...)
 	}
 	return append(findings, t.judgeLocks(sessions, blockers))
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/config"
 	"github.com/goldfinch-etf/etf-deploy/internal/host"
@@ -111,7 +112,7 @@ func (e *envLook) findings(example string) (list []report.Finding) {
 		return list
 	}
 	text := fmt.Sprintf("%d keys, all required ones there", len(e.values))
-	return append(list, marked(found(e.t.Config.Env.File, "%s; %s", text, example), "env.file", counts))
+	return append(list, marked(found(e.t.Config.Env.File, "%s; %s", text, example), "env", counts))
 }
 
 // owner finds a file that somebody else can rewrite: it belongs neither to who
@@ -227,7 +228,7 @@ func (e *envLook) paths(ctx context.Context) {
 		}
 		there := folder
 		info, err := e.t.Host.Stat(ctx, there)
-		for errors.Is(err, fs.ErrNotExist) && there != "/" {
+		for (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)) && there != "/" {
 			there = path.Dir(there)
 			info, err = e.t.Host.Stat(ctx, there)
 		}

@@ -21,14 +21,9 @@ var checkMigrations = Check{
 	Command: "alembic current\nalembic heads",
 	Python:  true,
 	look: func(ctx context.Context, t *Target, s Subject) []report.Finding {
-		conn, err := t.connect(ctx, "etf-deploy")
-		var books postgres.Bookkeeping
-		if err == nil {
+		conn, books, err := t.readBooks(ctx)
+		if conn != nil {
 			defer conn.Close(context.WithoutCancel(ctx))
-			// A size is not worth waiting for behind somebody's migration.
-			if _, err = conn.Exec(ctx, "SELECT set_config('lock_timeout', '3s', false)"); err == nil {
-				books, err = postgres.ReadBookkeeping(ctx, conn)
-			}
 		}
 		if err != nil {
 			return []report.Finding{marked(unseen(versionTable, err, "see pre:connections"), "revision", nil)}
@@ -51,6 +46,20 @@ var checkMigrations = Check{
 }
 
 const versionTable = "table alembic_version"
+
+// readBooks also returns the session that it has read by, which waits for no
+// table long: a size is not worth waiting for behind somebody's migration.
+func (t *Target) readBooks(ctx context.Context) (conn *pgx.Conn, books postgres.Bookkeeping, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*t.Config.Timeouts.Connect)
+	defer cancel()
+	if conn, err = t.connect(ctx, "etf-deploy"); err != nil {
+		return nil, books, err
+	}
+	if _, err = conn.Exec(ctx, "SELECT set_config('lock_timeout', '3s', false)"); err == nil {
+		books, err = postgres.ReadBookkeeping(ctx, conn)
+	}
+	return conn, books, err
+}
 
 // marked gives a finding what programs read.
 func marked(f report.Finding, key string, counts map[string]int64, samples ...string) report.Finding {

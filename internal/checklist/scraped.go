@@ -31,14 +31,14 @@ type scrapeTarget struct {
 var errNoTarget = errors.New("no target of it is the service's API")
 
 // lookScraped asks Prometheus whether it collects the service's metrics, all
-// of them, and still does since the cut-over.
-func (t *Target) lookScraped(ctx context.Context, since time.Time) []report.Finding {
+// of them, and still does since the cut-over. It gets this long to begin.
+func (t *Target) lookScraped(ctx context.Context, since time.Time, patience time.Duration) []report.Finding {
 	const looked = "Prometheus"
 	see := "see monitoring.prometheus in " + t.Config.File
 	if t.Config.Monitoring.Prometheus == "" {
 		return []report.Finding{withNumbers(fault(looked, "monitoring.prometheus is not configured: nobody collects the metrics", "set it in "+t.Config.File), "scrape", nil)}
 	}
-	for end := t.Now().Add(collectTime); ; {
+	for end := t.Now().Add(patience); ; {
 		targets, err := t.apiTargets(ctx)
 		if err != nil && !errors.Is(err, errNoTarget) {
 			return []report.Finding{withNumbers(unseen(looked, notAnswering("Prometheus", t.Config.Monitoring.Prometheus, err), see), "scrape", nil)}

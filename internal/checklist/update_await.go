@@ -115,17 +115,16 @@ func (u *travel) where(ctx context.Context, s Subject) string {
 	asking, cancel := context.WithTimeout(ctx, questionTime)
 	defer cancel()
 	depth, depthErr := control.QueueDepth(asking, u.t.Config.Celery.Queue)
-	unanswered := ""
-	if err = errors.Join(activeErr, err); err != nil {
-		unanswered = "; not every worker could be asked: " + firstLine(err.Error())
-	}
-	switch {
+	queue := u.t.Config.Celery.Queue
+	switch err = errors.Join(activeErr, err); {
 	case depthErr != nil:
-		return "whether it waits in the queue is not known: " + firstLine(depthErr.Error()) + unanswered
+		return "whether it waits in the queue is not known: " + firstLine(depthErr.Error())
 	case depth.Messages > 0:
-		return fmt.Sprintf("no worker has it, %d tasks wait in queue %s%s", depth.Messages, u.t.Config.Celery.Queue, unanswered)
+		return fmt.Sprintf("no worker that answers has it, %d tasks wait in queue %s", depth.Messages, queue)
+	case err != nil:
+		return fmt.Sprintf("queue %s is empty and no worker that answers has it, so one that does not may: %s", queue, firstLine(err.Error()))
 	}
-	return fmt.Sprintf("no worker has it, and queue %s is empty: it was lost, or put off%s", u.t.Config.Celery.Queue, unanswered)
+	return fmt.Sprintf("no worker has it, and queue %s is empty: it was lost, or put off", queue)
 }
 
 func text(s *string) string {

@@ -36,26 +36,26 @@ func (t *Target) findBeats(ctx context.Context) (supervisor.ProcessInfo, beats) 
 	p := procs[0]
 	b := beats{programs: len(procs)}
 	all, err := beat.Processes(ctx, t.Host)
-	if err != nil || p.PID == 0 {
+	if err != nil {
 		b.err = err
 		return p, b
 	}
-	life, err := beat.LifeOf(ctx, t.Host, p.PID)
-	if errors.Is(err, fs.ErrNotExist) {
-		return p, b // it died between the two looks: its program says so
-	}
-	cwd, dirErr := t.Host.Readlink(ctx, path.Join("/proc", strconv.Itoa(p.PID), "cwd"))
-	if b.err = errors.Join(err, dirErr); b.err != nil {
-		return p, b
-	}
-	b.frozen, b.ours = life.Frozen, beat.Process{PID: p.PID, Dir: cwd}
 	roots := []string{t.Config.Root}
-	if physical, _, in := strings.Cut(cwd, "/releases/"); in {
-		roots = append(roots, physical)
+	if p.PID != 0 {
+		life, err := beat.LifeOf(ctx, t.Host, p.PID)
+		cwd, dirErr := t.Host.Readlink(ctx, path.Join("/proc", strconv.Itoa(p.PID), "cwd"))
+		if err = errors.Join(err, dirErr); err != nil && !errors.Is(err, fs.ErrNotExist) { // it died between the two looks: its program says so
+			b.err = err
+			return p, b
+		}
+		b.frozen, b.ours = life.Frozen, beat.Process{PID: p.PID, Dir: cwd}
+		if physical, _, in := strings.Cut(cwd, "/releases/"); in {
+			roots = append(roots, physical)
+		}
 	}
 	for _, one := range all {
 		switch {
-		case t.descends(ctx, one.PID, p.PID):
+		case p.PID != 0 && t.descends(ctx, one.PID, p.PID):
 			b.ours, b.known = one, true
 			if life, err := beat.LifeOf(ctx, t.Host, one.PID); err == nil {
 				b.frozen = cmp.Or(b.frozen, life.Frozen)
@@ -114,8 +114,8 @@ func (t *Target) judgeBeat(ctx context.Context, sc scheduled, s Subject) []repor
 		add(fault(group, fmt.Sprintf("process %d does not run: %s", b.ours.PID, b.frozen), "services:stop and services:start, or kill -CONT it"), strconv.Itoa(b.ours.PID))
 	}
 	for _, stray := range b.strays {
-		add(fault(group, fmt.Sprintf("process %d is a second beat, in %s: every periodic task is sent twice", stray.PID, cmp.Or(stray.Dir, "a folder that cannot be seen")),
-			"end it: supervisor's is enough"), strconv.Itoa(stray.PID))
+		add(fault(group, fmt.Sprintf("process %d is a beat of this service too, in %s: every periodic task is sent once more", stray.PID, cmp.Or(stray.Dir, "a folder that cannot be seen")),
+			"end it: that of supervisor is enough"), strconv.Itoa(stray.PID))
 	}
 	for _, one := range b.perhaps {
 		add(warn(group, fmt.Sprintf("process %d is a beat of %s too; whether of this service cannot be seen: it is another user's", one.PID, one.App), "look at it as that user or as root"), strconv.Itoa(one.PID))

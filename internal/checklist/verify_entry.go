@@ -44,8 +44,6 @@ func (t *Target) judgeEntry(sc scheduled, e beat.Entry, backlog int) report.Find
 		return as(warn(looked, fmt.Sprintf("%s and ended as %s; due next %s", last, failed, clock(v.Due)), "see the workers' log"))
 	case sc.table.Unexecuted(e, ev, sc.runs.newest):
 		return as(warn(looked, fmt.Sprintf("beat sent it %s, and no worker has begun it since", clock(e.Last)), "see deps:celery and the workers' log"))
-	case sc.runs.queryErr[e.Name] != nil:
-		return as(warn(looked, fmt.Sprintf("%s; its query failed: %v", last, sc.runs.queryErr[e.Name]), "see celery.evidence in "+t.Config.File))
 	}
 	return as(found(looked, "%s; due next %s", last, clock(v.Due)))
 }

@@ -33,8 +33,11 @@ func (t *Target) judgeEntries(ctx context.Context, sc scheduled, s Subject) []re
 		findings = append(findings, t.judgeEntry(sc, e, backlog))
 	}
 	for _, name := range slices.Sorted(maps.Keys(t.Config.Celery.Evidence)) {
+		looked, do := "celery.evidence."+name, "see celery.evidence in "+t.Config.File
 		if !slices.ContainsFunc(sc.table.Entries, func(e beat.Entry) bool { return e.Name == name }) {
-			findings = append(findings, as(warn("entry "+name, "the release has no such entry", "see celery.evidence in "+t.Config.File), name, nil))
+			findings = append(findings, as(warn(looked, "the release has no such entry", do), looked, nil))
+		} else if err := sc.runs.queryErr[name]; err != nil {
+			findings = append(findings, as(warn(looked, "its query failed: "+err.Error(), do), looked, nil))
 		}
 	}
 	if len(findings) == 0 {

@@ -108,9 +108,10 @@ type Database struct {
 
 // Cache is the service's Redis.
 type Cache struct {
-	URL      string `yaml:"url"`
-	Prefix   string `yaml:"prefix"`    // of the keys that may be cleared
-	PauseKey string `yaml:"pause_key"` // while it exists, updates must not start
+	URL           string `yaml:"url"`
+	Prefix        string `yaml:"prefix"`         // of the keys that may be cleared
+	WholeDatabase bool   `yaml:"whole_database"` // Prefix is empty, and every key may be cleared
+	PauseKey      string `yaml:"pause_key"`      // while it exists, updates must not start
 }
 
 // API is the service's HTTP side.

@@ -1,8 +1,10 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
+	"net/url"
 	"path"
 	"regexp"
 	"slices"
@@ -113,19 +115,33 @@ func (v *validator) servers(c *Config) {
 	v.positive("database.lock_timeout", c.Database.LockTimeout)
 	v.positive("database.statement_timeout", c.Database.StatementTimeout)
 	v.between("database.jobs", c.Database.Jobs, 1, 64)
-	v.url("cache.url", c.Cache.URL, true, "redis", "rediss")
-	// An empty prefix, or a pattern, would let cache:clear reach everything.
-	v.word("cache.prefix", c.Cache.Prefix)
-	if strings.ContainsAny(c.Cache.Prefix, "*?[]\\") {
-		v.fault("cache.prefix", "%q is a pattern; write the beginning of the keys itself", c.Cache.Prefix)
-	}
-	v.word("cache.pause_key", c.Cache.PauseKey)
-	if c.Cache.Prefix != "" && strings.HasPrefix(c.Cache.PauseKey, c.Cache.Prefix) {
-		v.fault("cache.pause_key", "begins with cache.prefix and would be cleared with the cache")
-	}
-	v.url("broker_url", c.BrokerURL, true, "amqp", "amqps", "redis", "rediss")
+	v.cache(c.Cache, v.url("cache.url", c.Cache.URL, true, "redis", "rediss"), v.url("broker_url", c.BrokerURL, true, "amqp", "amqps", "redis", "rediss"))
 	v.url("price_source_url", c.PriceSourceURL, false, "http", "https")
 }
+
+func (v *validator) cache(c Cache, at, broker *url.URL) {
+	v.word("cache.pause_key", c.PauseKey)
+	if c.WholeDatabase {
+		if c.Prefix != "" {
+			v.fault("cache.prefix", "%q is not empty, though cache.whole_database has every key cleared; write prefix: \"\" beside it", c.Prefix)
+		}
+		if at != nil && broker != nil && at.Host == broker.Host && redisDatabase(at) == redisDatabase(broker) {
+			v.fault("cache.whole_database", "broker_url names the same database, whose queues would be in it; give the cache one of its own, or a prefix")
+		}
+		return
+	}
+	// An empty prefix, or a pattern, would let cache:clear reach everything.
+	v.word("cache.prefix", c.Prefix)
+	if strings.ContainsAny(c.Prefix, "*?[]\\") {
+		v.fault("cache.prefix", "%q is a pattern; write the beginning of the keys itself", c.Prefix)
+	}
+	if c.Prefix != "" && strings.HasPrefix(c.PauseKey, c.Prefix) {
+		v.fault("cache.pause_key", "begins with cache.prefix and would be cleared with the cache")
+	}
+}
+
+// redisDatabase is the number of the database, 0 when the URL names none.
+func redisDatabase(u *url.URL) string { return cmp.Or(strings.Trim(u.Path, "/"), "0") }
 
 func (v *validator) api(a API) {
 	v.url("api.url", a.URL, true, "http", "https")

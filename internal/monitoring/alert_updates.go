@@ -133,6 +133,8 @@ or
 		Silent: []Scenario{
 			{Name: "a success shortly before it would be too old", Days: true, At: at, Series: []Series{e.of("etf_last_update_timestamp",
 				then(flat(e.step().Seconds(), e.steps(stale)-1), flat((stale-2*e.step()).Seconds(), forever)))}},
+			{Name: "a service that has just started, and has no success to tell of", Days: true, At: e.after(e.steps(stale) + 10), Series: []Series{
+				e.of("etf_last_update_timestamp", then(gone(e.steps(stale)+2), flat(0, forever)))}},
 			{Name: "a restart that forgets the last success for a while", Days: true, At: e.at(0, stale/2, hold), Series: []Series{e.of("etf_last_update_timestamp",
 				then(flat(e.step().Seconds(), e.steps(stale/4)), flat(0, forever)))}},
 		},

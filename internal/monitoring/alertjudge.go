@@ -81,7 +81,7 @@ func promtoolCommands(folder string, tools []string) (all [][]string) {
 
 // amtoolCommands check the configuration, and ask for each alert of routes.yml
 // which receivers it reaches.
-func amtoolCommands(folder string, routes routesFile) [][]string {
+func amtoolCommands(folder string, routes expectedRoutes) [][]string {
 	conf := filepath.Join(folder, AlertmanagerFile)
 	all := [][]string{{"amtool", "check-config", conf}}
 	seen := map[string]bool{}

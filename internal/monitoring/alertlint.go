@@ -22,7 +22,7 @@ type alertFiles struct {
 	rules        ruleFile
 	tests        []testFile
 	alertmanager alertmanagerFile
-	routes       routesFile
+	routes       expectedRoutes
 	runbook      string
 	known        func(series string) bool // somebody exposes it
 }

@@ -196,9 +196,9 @@ func receiverOf(e Environment, c Contact) receiver {
 // RoutesFile is where it is written who hears of which alert.
 const RoutesFile = "alerts/routes.yml"
 
-// A routesFile says of each alert as it arrives whom it reaches, and when: the
+// expectedRoutes say of each alert as it arrives whom it reaches, and when: the
 // expectation that alerts:test holds Alertmanager's configuration against.
-type routesFile struct {
+type expectedRoutes struct {
 	Routes []routed `yaml:"routes"`
 }
 
@@ -215,7 +215,7 @@ type reached struct {
 // AlertRoutes generates the expectation of alerts × contacts, from the
 // severities alone.
 func AlertRoutes(e Environment) (File, error) {
-	var f routesFile
+	var f expectedRoutes
 	for _, a := range generated(e) {
 		for _, r := range a.Rules {
 			labels := a.labels(e, r)

@@ -105,8 +105,13 @@ func differences(at string, want, got any, strict bool) (all []string) {
 			all = append(all, differences(fmt.Sprintf("%s[%d]", at, i), w[i], g[i], strict)...)
 		}
 	default:
-		if w, g := scalar(want), scalar(got); w != g && g != masked {
-			all = append(all, fmt.Sprintf("%s is %s, should be %s", at, short(g), short(w)))
+		is, should := scalar(got), scalar(want)
+		switch {
+		case is == should || is == masked:
+		case strict:
+			all = append(all, fmt.Sprintf("%s is %s, should be %s", at, short(is), short(should)))
+		default: // of a receiver: addresses may hold tokens
+			all = append(all, at+" is another one")
 		}
 	}
 	return all
@@ -141,7 +146,7 @@ func scalar(v any) string {
 		return time.Duration(d).String()
 	}
 	for _, operator := range []string{"=~", "!~", "!=", "="} {
-		if name, value, ok := strings.Cut(s, operator); ok && model.LabelName(strings.TrimSpace(name)).IsValidLegacy() {
+		if name, value, ok := strings.Cut(s, operator); ok && model.LegacyValidation.IsValidLabelName(strings.TrimSpace(name)) {
 			return strings.TrimSpace(name) + operator + strings.Trim(strings.TrimSpace(value), `"`)
 		}
 	}

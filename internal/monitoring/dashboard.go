@@ -56,7 +56,7 @@ type annotation struct {
 	TitleFormat string     `json:"titleFormat"`
 	TextFormat  string     `json:"textFormat"`
 	Step        string     `json:"step"`
-	ValueIsTime string     `json:"useValueForTime"` // "on": the value is when it happened, in milliseconds
+	ValueIsTime bool       `json:"useValueForTime"` // the value is when it happened, in milliseconds
 }
 
 type datasource struct {
@@ -151,7 +151,7 @@ func dashboardOf(e Environment) dashboard {
 		d.Annotations.List = append(d.Annotations.List, annotation{
 			Name: "Operations", Datasource: source, Enable: true, IconColor: "blue", Step: "60s",
 			Expr:        "etf_deploy_last_operation_timestamp_seconds * 1000",
-			TitleFormat: "{{kind}} {{outcome}}", TextFormat: "{{kind}}: {{outcome}}", ValueIsTime: "on",
+			TitleFormat: "{{kind}} {{outcome}}", TextFormat: "{{kind}}: {{outcome}}", ValueIsTime: true,
 		})
 	}
 	for _, s := range sections(e) {

@@ -51,9 +51,8 @@ type Problems struct {
 
 // Check holds what is exposed against the declaration.
 func (m Metric) Check(family *dto.MetricFamily) (p Problems) {
-	fail := func(format string, args ...any) { p.Faults = append(p.Faults, fmt.Sprintf(format, args...)) }
 	if got := family.GetType(); got != m.Type {
-		fail("is a %s, not a %s", lower(got), lower(m.Type))
+		p.Faults = append(p.Faults, fmt.Sprintf("has type %s, not %s", lower(got), lower(m.Type)))
 	}
 	said := map[string]bool{} // each problem once, however many series have it
 	once := func(add func(string), format string, args ...any) {

@@ -115,11 +115,11 @@ func traps(e Environment) []Scenario {
 			Series: failing(grow(0, 1, forever)), Fires: []Firing{{Alert: "UpdatesFailing", Value: 1}}},
 		{Trap: 7, Name: "500 updates failed before their counter was first collected", At: e.at(birth, hold("UpdatesFailing", 2*time.Minute)),
 			Series: failing(then(gone(birth), flat(500, forever))), Fires: []Firing{{Alert: "UpdatesFailing", Value: 1}}},
-		{Trap: 9, Name: "a worker was killed, and its gauge stays beside that of one that works", At: stuckAt,
-			Series: []Series{
+		{Trap: 9, Name: "a worker was killed, and its gauge stays beside that of another, which has nothing to do", At: stuckAt,
+			Series: append(none,
 				e.of("etf_active_updates", flat(1, forever), "pid", "4711"), e.of("etf_active_updates", flat(0, forever), "pid", "4712"),
 				e.of("etf_last_update_timestamp", flat(s, forever), "pid", "4711"), e.of("etf_last_update_timestamp", grow(s, s, forever), "pid", "4712"),
-			},
+			),
 			Fires: []Firing{{Alert: "MetricsInconsistent", Labels: map[string]string{"reason": "series-per-process"}}}, Plan: []string{"UpdateStuck"}},
 	}
 	for i := range all {

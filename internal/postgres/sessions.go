@@ -31,6 +31,8 @@ func Sessions(ctx context.Context, conn Querier, prefix string) ([]Session, erro
 	return sessions(ctx, conn, "starts_with(application_name, $1)", prefix)
 }
 
+// Of a session that is not ours to see, PostgreSQL does not tell even that it
+// is a client's.
 func sessions(ctx context.Context, conn Querier, where string, arg any) ([]Session, error) {
 	ctx, cancel := withDeadline(ctx, askTimeout)
 	defer cancel()
@@ -40,7 +42,7 @@ func sessions(ctx context.Context, conn Querier, where string, arg any) ([]Sessi
 		CASE WHEN state = 'active' THEN coalesce(wait_event_type || ':' || wait_event, '') ELSE '' END,
 		pg_blocking_pids(pid), left(query, 200)
 		FROM pg_stat_activity
-		WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND `+where+` ORDER BY xact_start NULLS LAST, pid`, arg)
+		WHERE (backend_type = 'client backend' OR backend_type IS NULL AND usesysid IS NOT NULL AND datid IS NOT NULL) AND pid <> pg_backend_pid() AND `+where+` ORDER BY xact_start NULLS LAST, pid`, arg)
 	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (s Session, err error) {
 		var transaction, query float64
 		err = row.Scan(&s.PID, &s.Application, &s.User, &s.Database, &s.State, &transaction, &query, &s.Wait, &s.BlockedBy, &s.Statement)

@@ -2,6 +2,7 @@ package servicelog
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -16,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/host"
 )
@@ -89,7 +90,7 @@ func TestGroups(t *testing.T) {
 		t.Errorf("since ever: %+v, %v", all, err)
 	}
 	want[1].Message = r.Groups[1].Message // %q writes \xff as an escape that JSON does not know
-	if diff := cmp.Diff(want, r.Groups); diff != "" || r.Lines != 6 || r.Errors != 4 {
+	if diff := gocmp.Diff(want, r.Groups); diff != "" || r.Lines != 6 || r.Errors != 4 {
 		t.Errorf("%d lines, %d errors\n%s", r.Lines, r.Errors, diff)
 	}
 }
@@ -114,6 +115,7 @@ During handling of the above exception, another exception occurred:
 Traceback (most recent call last):
 app.errors.PriceMissing: no price `+"\xff\x1b[31m"+`
 [2024-11-23 02:00:02,000: WARNING/MainProcess] fine
+this belongs to the warning
 ERROR:    Exception in ASGI application
 ERROR:app.api:again
 2024-11-23 02:00:03,000 ERROR app.api: again`)
@@ -123,7 +125,7 @@ ERROR:app.api:again
 		{1, "", "Task app.tasks.update[0f8fad5b-d9cb-469f-a165-70867728950e] raised unexpected: ValueError('x')", "app.errors.PriceMissing: no price ··[31m", dir + "/celery.log", cutOver.Add(1500 * time.Millisecond), cutOver.Add(1500 * time.Millisecond)},
 		{1, "", "Exception in ASGI application", "", dir + "/celery.log", cutOver.Add(2 * time.Second), cutOver.Add(2 * time.Second)},
 	}
-	if diff := cmp.Diff(want, r.Groups); diff != "" || r.Errors != 4 {
+	if diff := gocmp.Diff(want, r.Groups); diff != "" || r.Errors != 4 {
 		t.Errorf("%d errors\n%s", r.Errors, diff)
 	}
 }
@@ -147,7 +149,12 @@ func TestRotated(t *testing.T) {
 	for _, g := range r.Groups {
 		got[g.Message] = g.Count
 	}
-	if diff := cmp.Diff(map[string]int64{"newest": 1, "one": 1, "two": 2, "date": 1, "three": 1}, got); diff != "" || r.Older != 1 {
+	for _, f := range r.Files {
+		if f.Err != nil {
+			t.Errorf("%s: %v", f.Path, f.Err)
+		}
+	}
+	if diff := gocmp.Diff(map[string]int64{"newest": 1, "one": 1, "two": 2, "date": 1, "three": 1}, got); diff != "" || r.Older != 1 {
 		t.Errorf("%d older, %+v\n%s", r.Older, r.Files, diff)
 	}
 }
@@ -196,17 +203,34 @@ func TestLongLines(t *testing.T) {
 	}
 }
 
-// acting is a host on which something happens whenever a file has been opened.
+// acting is a host on which something happens whenever a file was listed,
+// opened, or read from.
 type acting struct {
 	host.Host
-	opened func(path string, offset int64)
 	list   func(path string)
+	opened func(path string, offset int64)
+	read   func(path string)
+}
+
+// half is a file of which some was read.
+type half struct {
+	io.ReadCloser
+	read func()
+}
+
+func (h half) Read(p []byte) (int, error) {
+	n, err := h.ReadCloser.Read(p[:min(len(p), 100000)])
+	h.read()
+	return n, err
 }
 
 func (a acting) Open(ctx context.Context, path string, offset int64) (io.ReadCloser, host.FileInfo, error) {
 	r, info, err := a.Host.Open(ctx, path, offset)
 	if a.opened != nil {
 		a.opened(path, offset)
+	}
+	if a.read != nil && err == nil {
+		r = half{r, func() { a.read(path) }}
 	}
 	return r, info, err
 }
@@ -250,7 +274,7 @@ func TestRotatedWhileRead(t *testing.T) {
 			write(t, log, jsonAt(2, "ERROR", "new")) // the same file
 		},
 	} {
-		for _, moment := range []string{"listed", "opened"} {
+		for _, moment := range []string{"listed", "opened", "half read"} {
 			t.Run(name+", "+moment, func(t *testing.T) {
 				log := t.TempDir() + "/etf.log"
 				write(t, log, strings.Repeat(jsonAt(1, "ERROR", "old"), 20000))
@@ -262,17 +286,20 @@ func TestRotatedWhileRead(t *testing.T) {
 					}
 				}
 				h := acting{Host: host.Local{}}
-				if moment == "listed" {
+				switch moment {
+				case "listed":
 					h.list = once
-				} else {
+				case "opened":
 					h.opened = func(path string, _ int64) { once(path) }
+				default:
+					h.read = once
 				}
 				r := read(t, h, log+"*")
 				got := map[string]int64{}
 				for _, g := range r.Groups {
-					got[g.Message] = g.Count
+					got[cmp.Or(g.Message, "old")] += g.Count // one was cut off before its message
 				}
-				if diff := cmp.Diff(map[string]int64{"old": 20000, "new": 1}, got); diff != "" {
+				if diff := gocmp.Diff(map[string]int64{"old": 20000, "new": 1}, got); diff != "" {
 					t.Errorf("%+v\n%s", r.Files, diff)
 				}
 			})

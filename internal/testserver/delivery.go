@@ -10,13 +10,6 @@ func StartPushgateway(dir string) (*Web, error) {
 	})
 }
 
-// StartAlertmanagerWith starts an Alertmanager with this configuration.
-func StartAlertmanagerWith(dir, config string) (*Web, error) {
-	return startWeb(dir, "alertmanager.yml", config, func(dir, file, address string) *exec.Cmd {
-		return exec.Command("/usr/bin/prometheus-alertmanager", "--config.file="+file, "--storage.path="+dir, "--web.listen-address="+address, "--cluster.listen-address=")
-	})
-}
-
 // StartNodeExporter starts a node exporter, of the package
 // prometheus-node-exporter, that reads the files in a folder and nothing else.
 func StartNodeExporter(dir, folder string) (*Web, error) {

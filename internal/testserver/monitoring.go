@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -25,9 +26,17 @@ func StartAlertmanager(dir string) (*Web, error) {
 	return StartAlertmanagerWith(dir, "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")
 }
 
-// StartPrometheus starts a Prometheus that collects nothing and judges these
-// rules (the content of a rules file) each tenth of a second.
-func StartPrometheus(dir, rules string) (*Web, error) {
+// StartAlertmanagerWith starts one with this configuration.
+func StartAlertmanagerWith(dir, config string) (*Web, error) {
+	return startWeb(dir, "alertmanager.yml", config, func(dir, file, address string) *exec.Cmd {
+		return exec.Command("/usr/bin/prometheus-alertmanager", "--config.file="+file, "--storage.path="+dir, "--web.listen-address="+address, "--cluster.listen-address=")
+	})
+}
+
+// StartPrometheus starts a Prometheus that judges these rules (the content of
+// a rules file) each tenth of a second. What it collects, and whom it tells,
+// more of its configuration says.
+func StartPrometheus(dir, rules string, more ...string) (*Web, error) {
 	dir, err := mkdir(dir, "rules")
 	if err != nil {
 		return nil, err
@@ -36,9 +45,9 @@ func StartPrometheus(dir, rules string) (*Web, error) {
 	if err := os.WriteFile(file, []byte(rules), 0o644); err != nil {
 		return nil, err
 	}
-	config := fmt.Sprintf("global: {evaluation_interval: 100ms}\nrule_files: [%s]\n", file)
+	config := fmt.Sprintf("global: {evaluation_interval: 100ms}\nrule_files: [%s]\n%s\n", file, strings.Join(more, "\n"))
 	return startWeb(dir, "prometheus.yml", config, func(dir, file, address string) *exec.Cmd {
-		return exec.Command("/usr/bin/prometheus", "--config.file="+file, "--storage.tsdb.path="+dir, "--web.listen-address="+address)
+		return exec.Command("/usr/bin/prometheus", "--config.file="+file, "--storage.tsdb.path="+dir, "--web.listen-address="+address, "--rules.alert.resend-delay=1s")
 	})
 }
 
