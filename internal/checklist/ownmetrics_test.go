@@ -274,7 +274,10 @@ func TestTextfile(t *testing.T) {
 // From its begin on an operation is told of, so that one that is killed has
 // left the truth; also that it was heard of.
 func TestToldFromTheBeginOn(t *testing.T) {
-	target, _ := pausing(t)
+	before := tellEvery
+	tellEvery = 50 * time.Millisecond
+	defer func() { tellEvery = before }()
+	target, said := pausing(t)
 	folder := t.TempDir()
 	target.Config.Monitoring.Textfile = folder
 	held, err := target.takeLease(t.Context(), lease.Request{Name: target.newID("deploy"), Purpose: "deploy"})
@@ -290,11 +293,20 @@ func TestToldFromTheBeginOn(t *testing.T) {
 	if got["etf_deploy_interrupted"] != 1 || got["etf_deploy_heard_timestamp_seconds"] < unix(time.Now().Add(-time.Minute)) {
 		t.Errorf("at its begin: %v", got)
 	}
+	heard := got["etf_deploy_heard_timestamp_seconds"]
+	until(t, "heard of again", func() bool { return read()["etf_deploy_heard_timestamp_seconds"] > heard })
 	// Released without an end, as a process leaves it that a signal has ended.
 	held.release()
 	got = read()
 	if got["etf_deploy_interrupted"] != 1 || got["etf_deploy_last_operation_timestamp_seconds kind=deploy,outcome=interrupted"] == 0 {
 		t.Errorf("left without an end: %v", got)
+	}
+	time.Sleep(4 * tellEvery)
+	if diff := cmp.Diff(got, read()); diff != "" {
+		t.Errorf("it is told of by who has given it away:\n%s", diff)
+	}
+	if strings.Contains(said.String(), "warning") {
+		t.Error(said)
 	}
 }
 

@@ -25,7 +25,7 @@ type teller struct {
 }
 
 // tellEvery is how often an operation is heard of.
-const tellEvery = 30 * time.Second
+var tellEvery = 30 * time.Second
 
 // tells reports whether there is anywhere to deliver metrics to.
 func (t *Target) tells() bool {
