@@ -27,6 +27,7 @@ type Alerts struct {
 
 	Secondary  time.Duration `yaml:"secondary"`  // until the second contact is called
 	Escalation time.Duration `yaml:"escalation"` // until the third is
+	Interval   time.Duration `yaml:"interval"`   // at least, between two messages about the same alert
 	Repeat     time.Duration `yaml:"repeat"`     // while an alert goes on firing
 
 	Watchdog string `yaml:"watchdog"` // URL that hears of the alert that always fires
@@ -69,6 +70,7 @@ func (v *validator) alerts(a Alerts) {
 	if a.Escalation <= a.Secondary {
 		v.fault("alerts.escalation", "is %s, not after alerts.secondary, %s; write a longer time", a.Escalation, a.Secondary)
 	}
+	v.positive("alerts.interval", a.Interval)
 	v.positive("alerts.repeat", a.Repeat)
 	v.plainURL("alerts.watchdog", a.Watchdog)
 	if a.SMTP.Host != "" {

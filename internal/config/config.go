@@ -320,7 +320,7 @@ func defaults() Config {
 		Monitoring: Monitoring{Interval: 15 * time.Second, Evaluation: 15 * time.Second},
 		Alerts: Alerts{Scale: 1, Runbook: "RUNBOOK.md", ErrorRate: 0.1, FailedShare: 0.5, MinUpdates: 3, StaleAfter: 26 * time.Hour,
 			SuccessObjective: 0.95, FreshObjective: 0.99, QueueDepth: 100,
-			Secondary: 15 * time.Minute, Escalation: 30 * time.Minute, Repeat: 4 * time.Hour},
+			Secondary: 15 * time.Minute, Escalation: 30 * time.Minute, Interval: 5 * time.Minute, Repeat: 4 * time.Hour},
 		Window:    Window{Maximum: 2 * time.Hour, CutOver: 15 * time.Minute, Enforce: true},
 		Operation: Operation{Expiry: time.Minute, Parked: 2 * time.Hour, Interrupted: InterruptedStop},
 		Backup:    Backup{Verify: VerifyContents},

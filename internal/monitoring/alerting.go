@@ -28,6 +28,7 @@ type Alerting struct {
 
 	Secondary  time.Duration
 	Escalation time.Duration
+	Interval   time.Duration
 	Repeat     time.Duration
 
 	Watchdog string // URL; may be empty
@@ -51,7 +52,7 @@ func alertingOf(c *config.Config, e Environment) Alerting {
 		StaleAfter: scaled(a.StaleAfter), StuckAfter: max(scaled(c.Thresholds.StuckAfter), 4*e.collected()), BackupAge: scaled(c.Thresholds.BackupAge),
 		SuccessObjective: a.SuccessObjective, FreshObjective: a.FreshObjective, QueueDepth: a.QueueDepth,
 		For:       map[string]time.Duration{},
-		Secondary: scaled(a.Secondary), Escalation: scaled(a.Escalation), Repeat: scaled(a.Repeat),
+		Secondary: scaled(a.Secondary), Escalation: scaled(a.Escalation), Interval: scaled(a.Interval), Repeat: scaled(a.Repeat),
 		Watchdog: a.Watchdog, SMTP: a.SMTP,
 	}
 	for name, d := range a.For {

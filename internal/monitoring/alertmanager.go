@@ -115,7 +115,7 @@ func routes(e Environment) route {
 	ours := matcher(labelService, "=", serviceName)
 	r := route{
 		Receiver: e.Alerts.Contacts[0].Level, GroupBy: []string{"..."},
-		Wait: promDuration(e.delay(0)), Interval: promDuration(e.scaled(groupInterval)), Repeat: promDuration(e.Alerts.Repeat),
+		Wait: promDuration(e.delay(0)), Interval: promDuration(e.Alerts.Interval), Repeat: promDuration(e.Alerts.Repeat),
 		Routes: []route{{Receiver: receiverWatchdog, Matchers: []string{matcher("alertname", "=", "Watchdog")},
 			Wait: "0s", Interval: promDuration(e.scaled(time.Minute)), Repeat: promDuration(e.scaled(time.Minute))}},
 	}
@@ -126,9 +126,6 @@ func routes(e Environment) route {
 	}
 	return r
 }
-
-// groupInterval is the time between two messages about the same alert.
-const groupInterval = 5 * time.Minute
 
 // atOnce is how long the first contact waits: for what inhibits an alert to
 // arrive, which Prometheus sends within the same evaluation.

@@ -41,7 +41,7 @@ func (e Environment) CalledAfter(contact int) time.Duration { return e.delay(con
 
 // ToldOver is how long it takes at most until contacts hear that an alert has
 // ended.
-func (e Environment) ToldOver() time.Duration { return e.scaled(groupInterval) }
+func (e Environment) ToldOver() time.Duration { return e.Alerts.Interval }
 
 // Integrations are the ways by which Alertmanager calls a contact, as it names
 // them itself.
