@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -43,7 +42,7 @@ const judgeLimit = 5 * time.Minute
 func TestAlerts(ctx context.Context, e Environment, h host.Host, promtools ...string) ([]Verdict, error) {
 	files, err := readAlertFiles(e.Folder, runbookOf(e), e.Known)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("testing alerts: %w: run `go tool mage alerts:generate docs:runbook` first", err)
+		return nil, fmt.Errorf("testing alerts: %w: run `go tool mage generate` first", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("testing alerts: %w", err)
@@ -61,7 +60,7 @@ func TestAlerts(ctx context.Context, e Environment, h host.Host, promtools ...st
 
 func lintVerdict(problems []string) Verdict {
 	if len(problems) == 0 {
-		return Verdict{"lint", true, "routes, receivers, inhibition, runbook, metrics, tests"}
+		return Verdict{"lint", true, "metrics, runbook, tests, routes, receivers, inhibition, dashboard"}
 	}
 	return Verdict{"lint", false, strings.Join(problems, "\n")}
 }
@@ -71,10 +70,8 @@ func promtoolCommands(folder string, tools []string) (all [][]string) {
 		all = append(all,
 			[]string{tool, "test", "rules", filepath.Join(folder, DayTestsFile)},
 			[]string{tool, "test", "rules", filepath.Join(folder, TestsFile)},
-			[]string{tool, "check", "rules", filepath.Join(folder, RulesFile)})
-		if _, err := os.Stat(filepath.Join(folder, PrometheusFile)); err == nil {
-			all = append(all, []string{tool, "check", "config", filepath.Join(folder, PrometheusFile)})
-		}
+			[]string{tool, "check", "rules", filepath.Join(folder, RulesFile)},
+			[]string{tool, "check", "config", filepath.Join(folder, PrometheusFile)})
 	}
 	return all
 }

@@ -1,6 +1,7 @@
 package monitoring
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -17,33 +18,35 @@ import (
 // RunbookFile is where the runbook is written.
 const RunbookFile = "RUNBOOK.md"
 
-// alertFiles are the files that alerts consist of, as they lie in a folder.
+// alertFiles are the files that alerts:test judges, as they lie in a folder.
 type alertFiles struct {
 	rules        ruleFile
 	tests        []testFile
 	alertmanager alertmanagerFile
 	routes       expectedRoutes
+	dashboard    dashboard
 	runbook      string
 	known        func(series string) bool // somebody exposes it
 }
 
 // readAlertFiles reads what was generated, with the runbook where it has one.
 func readAlertFiles(folder, runbook string, known func(string) bool) (f alertFiles, err error) {
-	read := func(name string, into any) {
+	read := func(name string, into any, parse func([]byte, any) error) {
 		data, e := os.ReadFile(filepath.Join(folder, name))
-		if e == nil && into != nil {
-			if e = yaml.Unmarshal(data, into); e != nil {
+		if e == nil {
+			if e = parse(data, into); e != nil {
 				e = fmt.Errorf("%s: %w", name, e)
 			}
 		}
 		err = errors.Join(err, e)
 	}
 	f.known, f.tests = known, make([]testFile, 2)
-	read(RulesFile, &f.rules)
-	read(TestsFile, &f.tests[0])
-	read(DayTestsFile, &f.tests[1])
-	read(AlertmanagerFile, &f.alertmanager)
-	read(RoutesFile, &f.routes)
+	read(RulesFile, &f.rules, yaml.Unmarshal)
+	read(TestsFile, &f.tests[0], yaml.Unmarshal)
+	read(DayTestsFile, &f.tests[1], yaml.Unmarshal)
+	read(AlertmanagerFile, &f.alertmanager, yaml.Unmarshal)
+	read(RoutesFile, &f.routes, yaml.Unmarshal)
+	read(DashboardFile, &f.dashboard, json.Unmarshal)
 	data, e := os.ReadFile(runbook)
 	f.runbook, err = string(data), errors.Join(err, e)
 	return f, err
@@ -53,7 +56,7 @@ func readAlertFiles(folder, runbook string, known func(string) bool) (f alertFil
 // and object.
 func (f alertFiles) lint() (problems []string) {
 	for _, look := range []func(alertFiles) []string{
-		lintMetrics, lintRunbook, lintTests, lintReceivers, lintUnreachable, lintInhibitions, lintRoutes,
+		lintMetrics, lintRunbook, lintTests, lintReceivers, lintUnreachable, lintInhibitions, lintRoutes, lintDashboard,
 	} {
 		problems = append(problems, look(f)...)
 	}

@@ -20,7 +20,7 @@ func generatedAlerts(t testing.TB, e Environment) (alertFiles, string) {
 	t.Helper()
 	dir := t.TempDir()
 	e.Folder = dir
-	files, err := Generate(e, Prometheus, AlertRules, AlertTests, AlertDayTests, Alertmanager, AlertRoutes, presentRunbook)
+	files, err := Generate(e, Prometheus, Dashboard, AlertRules, AlertTests, AlertDayTests, Alertmanager, AlertRoutes, presentRunbook)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,6 +48,8 @@ func TestAlertLint(t *testing.T) {
 		"generated": {func(*alertFiles) {}, ""},
 		"metric not in the catalog": {func(f *alertFiles) { alert(f, "HighErrorRate").Expr = "sum(rate(etf_error_total[5m])) > 1" },
 			"HighErrorRate: etf_error_total is neither in the catalog nor recorded"},
+		"panel without a unit": {func(f *alertFiles) { f.dashboard.Panels[1].FieldConfig = nil },
+			DashboardFile + `: panel 2 "Since the last successful update": has no unit`},
 		"metric in a string": {func(f *alertFiles) { alert(f, "HighErrorRate").Expr = `etf_errors_total{error_type="no_metric"} > 1` }, ""},
 		"record that is not recorded": {func(f *alertFiles) { alert(f, "UpdatesFailing").Expr = "etf:nothing:rate > 1" },
 			"UpdatesFailing: etf:nothing:rate is neither"},
@@ -199,7 +201,7 @@ func TestJudgesThatAreMissing(t *testing.T) {
 		}
 	}
 	e.Folder = t.TempDir()
-	if _, err := TestAlerts(t.Context(), e, host.Local{}); err == nil || !strings.Contains(err.Error(), "alerts:generate") {
+	if _, err := TestAlerts(t.Context(), e, host.Local{}); err == nil || !strings.Contains(err.Error(), "mage generate") {
 		t.Errorf("without files: %v", err)
 	}
 }

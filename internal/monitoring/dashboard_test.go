@@ -26,8 +26,8 @@ func TestDashboardFollowsTheJobs(t *testing.T) {
 			collecting(slices.DeleteFunc(slices.Clone(all), func(j string) bool { return j == job })...))
 	}
 	for _, e := range environments {
-		if err := LintDashboard(e); err != nil {
-			t.Errorf("%+v:\n%v", e.Jobs, err)
+		if problems := lintDashboard(alertFiles{known: e.Known, dashboard: dashboardOf(e)}); problems != nil {
+			t.Errorf("%+v:\n%q", e.Jobs, problems)
 		}
 	}
 }
@@ -116,14 +116,14 @@ func TestDashboardLintFindsEachFault(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := dashboardOf(e)
-			if err := lintDashboard(e, d); err != nil {
-				t.Fatalf("before: %v", err)
+			if problems := lintDashboard(alertFiles{known: e.Known, dashboard: d}); problems != nil {
+				t.Fatalf("before: %q", problems)
 			}
 			// The panels of a section are shared: what is spoilt here must not stay.
 			d.Panels[panelOf].Targets = slices.Clone(d.Panels[panelOf].Targets)
 			test.spoil(&d)
-			if err := lintDashboard(e, d); err == nil || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("error %v, want one with %q", err, test.want)
+			if problems := lintDashboard(alertFiles{known: e.Known, dashboard: d}); !strings.Contains(strings.Join(problems, "\n"), test.want) {
+				t.Errorf("problems %q, want one with %q", problems, test.want)
 			}
 		})
 	}

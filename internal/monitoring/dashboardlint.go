@@ -1,22 +1,18 @@
 package monitoring
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 )
 
-// LintDashboard looks for what makes a dashboard useless or misleading: data
-// of a fixed source, values without a unit, panels without a title or one upon
-// the other, rates over a time that does not follow the zoom, series that
-// nobody exposes. The error names every fault by its panel.
-func LintDashboard(e Environment) error {
-	return lintDashboard(e, dashboardOf(e))
-}
-
-func lintDashboard(e Environment, d dashboard) error {
-	l := &dashboardLint{environment: e}
+// lintDashboard finds what makes a dashboard useless or misleading: data of a
+// fixed source, values without a unit, panels without a title or one upon the
+// other, rates over a time that does not follow the zoom, series that nobody
+// exposes. Each problem names its panel.
+func lintDashboard(f alertFiles) []string {
+	d := f.dashboard
+	l := &dashboardLint{known: f.known}
 	variable := slices.ContainsFunc(d.Templating.List, func(v variable) bool { return v.Name == "datasource" && v.Type == "datasource" })
 	l.check(variable, "dashboard", "has no variable for its data source")
 	l.check(d.SchemaVersion == 42, "dashboard", "has another schema version than 42")
@@ -35,17 +31,17 @@ func lintDashboard(e Environment, d dashboard) error {
 			l.panel(at, p)
 		}
 	}
-	return errors.Join(l.faults...)
+	return l.problems
 }
 
 type dashboardLint struct {
-	environment Environment
-	faults      []error
+	known    func(series string) bool
+	problems []string
 }
 
 func (l *dashboardLint) check(holds bool, at, otherwise string) {
 	if !holds {
-		l.faults = append(l.faults, fmt.Errorf("%s: %s", at, otherwise))
+		l.problems = append(l.problems, fmt.Sprintf("%s: %s: %s", DashboardFile, at, otherwise))
 	}
 }
 
@@ -80,7 +76,7 @@ func (l *dashboardLint) expression(at, expr string) {
 	names := MetricsIn(expr)
 	l.check(len(names) > 0, at, "asks for nothing")
 	for _, name := range names {
-		l.check(l.environment.Known(name), at, name+" stands neither in the catalog nor among the metrics of what is collected")
+		l.check(l.known(name), at, name+" stands neither in the catalog nor among the metrics of what is collected")
 	}
 }
 
