@@ -33,6 +33,7 @@ const (
 	shortenedAlerts = `      scale: 0.016666667
       secondary: 3m
       escalation: 6m
+      interval: 2m
       for: {UpdatesPausedTooLong: 10m, TargetDown: 4m}
 `
 )
@@ -49,7 +50,7 @@ func TestAlerts(t *testing.T) {
 	})
 
 	s.Changed(t, "      interval: 5s\n      evaluation: 5s\n", shortened,
-		"      scale: ${ETF_ALERT_SCALE:-1}\n      secondary: 20s\n      escalation: 40s\n", shortenedAlerts)
+		"      scale: ${ETF_ALERT_SCALE:-1}\n      secondary: 20s\n      escalation: 40s\n      interval: 10s\n", shortenedAlerts)
 	if err := s.Revive(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +98,8 @@ type watch struct {
 // calls the contacts in their order, and is over when the trouble is.
 func (w *watch) see(t *testing.T, tr trouble) {
 	s := w.stack
-	s.Await(t, time.Minute, "all alerts to be over", func() bool { return len(w.firing(t)) == 0 })
+	quiet := func() bool { return len(w.firing(t)) == 0 }
+	s.Await(t, time.Minute, "all alerts to be over", quiet)
 	mend := tr.begin(t, s)
 	mended := false
 	defer func() {
@@ -134,6 +136,9 @@ func (w *watch) see(t *testing.T, tr trouble) {
 		return ok
 	})
 	over := time.Since(since)
+	// What the alert has kept back comes out of it now, if it is not over too.
+	s.Await(t, time.Minute, "all alerts to be over", quiet)
+	time.Sleep(e.ToldOver() + e.CalledAfter(0))
 	if pages := w.contacts.pages(began); !slices.Equal(pages, []string{tr.alert}) {
 		t.Errorf("called for %v, want %s alone", pages, tr.alert)
 	}
