@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -17,6 +18,9 @@ import (
 
 	"github.com/goldfinch-etf/etf-deploy/internal/host"
 )
+
+// environmentName is what serves as a folder's name and a label's value.
+var environmentName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 
 // version of deploy.yaml that this package reads.
 const version = "1"
@@ -102,7 +106,9 @@ func (f *faults) environment(root *yaml.Node, name string) (found *yaml.Node, at
 			}
 		case key == "environments" && value.Kind == yaml.MappingNode:
 			d.keys(value, path, func(key, path string, value *yaml.Node) {
-				known = append(known, key)
+				if known = append(known, key); !environmentName.MatchString(key) {
+					f.add(path, "is not the name of an environment; write small letters, digits, _ and -: folders and labels are called so")
+				}
 				if key == name {
 					found, at = value, path
 				}

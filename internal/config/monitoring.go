@@ -80,10 +80,17 @@ func (v *validator) job(key string, job Job) {
 	}
 }
 
+// longestInterval leaves Prometheus two collections within the five minutes
+// after which it forgets a series.
+const longestInterval = 2 * time.Minute
+
 // interval is one that Prometheus can keep: it counts milliseconds.
 func (v *validator) interval(key string, d time.Duration) {
-	if d < time.Millisecond || d%time.Millisecond != 0 {
+	switch {
+	case d < time.Millisecond || d%time.Millisecond != 0:
 		v.fault(key, "is %s; write a time in whole milliseconds above zero, like 15s", d)
+	case d > longestInterval:
+		v.fault(key, "is %s; write %s or less: Prometheus forgets a series five minutes after it was collected", d, longestInterval)
 	}
 }
 

@@ -19,7 +19,6 @@ var ErrDrift = errors.New("not as generated")
 type File struct {
 	Path    string // relative to the output folder, with slashes: monitoring/prometheus.yml
 	Content []byte
-	Mode    fs.FileMode // 0 is 0644
 }
 
 // Write replaces the files below a folder: all of them or, where one cannot
@@ -56,7 +55,7 @@ func Write(folder string, files []File) (changed []string, err error) {
 type replacement struct {
 	path, temp string
 	old        []byte
-	mode       fs.FileMode // of the old content
+	mode       fs.FileMode // that it has, and keeps
 	existed    bool
 	done       bool // the new content is in its place
 }
@@ -64,7 +63,7 @@ type replacement struct {
 // prepare writes the new content beside a file; it returns nil where the file
 // has that content already.
 func prepare(folder string, f File) (*replacement, error) {
-	r := &replacement{path: filepath.Join(folder, filepath.FromSlash(f.Path))}
+	r := &replacement{path: filepath.Join(folder, filepath.FromSlash(f.Path)), mode: 0o644}
 	if !filepath.IsLocal(filepath.FromSlash(f.Path)) {
 		return nil, errors.New("the path leaves the output folder")
 	}
@@ -73,6 +72,10 @@ func prepare(folder string, f File) (*replacement, error) {
 	case err == nil && info.IsDir():
 		return nil, errors.New("is a folder; remove it")
 	case err == nil:
+		// A link stays one: what it leads to is replaced.
+		if r.path, err = filepath.EvalSymlinks(r.path); err != nil {
+			return nil, err
+		}
 		r.existed, r.mode = true, info.Mode().Perm()
 		if r.old, err = os.ReadFile(r.path); err != nil {
 			return nil, err
@@ -80,13 +83,13 @@ func prepare(folder string, f File) (*replacement, error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	}
-	if r.existed && bytes.Equal(r.old, f.Content) && r.mode == f.mode() {
+	if r.existed && bytes.Equal(r.old, f.Content) {
 		return nil, nil
 	}
 	if err := os.MkdirAll(filepath.Dir(r.path), 0o755); err != nil {
 		return nil, err
 	}
-	r.temp, err = temporary(r.path, f.Content, f.mode())
+	r.temp, err = temporary(r.path, f.Content, r.mode)
 	return r, err
 }
 
@@ -119,13 +122,6 @@ func temporary(path string, content []byte, mode fs.FileMode) (name string, err 
 		return "", errors.Join(err, os.Remove(tmp.Name()))
 	}
 	return tmp.Name(), nil
-}
-
-func (f File) mode() fs.FileMode {
-	if f.Mode == 0 {
-		return 0o644
-	}
-	return f.Mode
 }
 
 // Check compares the files below a folder with what they would be and changes

@@ -52,6 +52,28 @@ func TestWriteNamesWhatHasChanged(t *testing.T) {
 	}
 }
 
+// A mode or a link that somebody has given a file is theirs.
+func TestWriteLeavesModesAndLinks(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.Mkdir(filepath.Join(dir, "elsewhere"), 0o755))
+	must(t, os.WriteFile(filepath.Join(dir, "elsewhere/file"), []byte("1\n"), 0o664))
+	must(t, os.Chmod(filepath.Join(dir, "elsewhere/file"), 0o664))
+	must(t, os.Symlink("elsewhere/file", filepath.Join(dir, "link")))
+	if changed, err := Write(dir, []File{file("link", "1\n")}); err != nil || changed != nil {
+		t.Errorf("the same content: changed %v, error %v", changed, err)
+	}
+	if changed, err := Write(dir, []File{file("link", "2\n")}); err != nil || !slices.Equal(changed, []string{"link"}) {
+		t.Errorf("changed %v, error %v", changed, err)
+	}
+	if to, err := os.Readlink(filepath.Join(dir, "link")); err != nil || to != "elsewhere/file" {
+		t.Errorf("the link is %q, %v", to, err)
+	}
+	info, err := os.Stat(filepath.Join(dir, "elsewhere/file"))
+	if err != nil || info.Mode().Perm() != 0o664 || below(t, dir)["elsewhere/file"] != "2\n" {
+		t.Errorf("%v, %v, %q", info.Mode(), err, below(t, dir))
+	}
+}
+
 // Whatever cannot be written, nothing is: neither what came before it in the
 // list, nor a temporary file.
 func TestWriteAllOrNone(t *testing.T) {
