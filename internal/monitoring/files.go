@@ -149,5 +149,5 @@ func Check(folder string, files []File) (text string, err error) {
 	if names == nil {
 		return "", nil
 	}
-	return all.String(), fmt.Errorf("%s: %w: run `go tool mage generate` and commit what it writes", strings.Join(names, ", "), ErrDrift)
+	return all.String(), fmt.Errorf("%s: %w: run `go tool mage generate`", strings.Join(names, ", "), ErrDrift)
 }
