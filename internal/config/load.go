@@ -41,6 +41,9 @@ type Options struct {
 	Needs []string
 	// Variables go before those of the process and of the variables file.
 	Variables map[string]string
+	// Further finds what else is wrong, so that it is said with the rest. It is
+	// given values that may be at fault themselves.
+	Further func(*Config) []Fault
 }
 
 // LoadWith is Load with options.
@@ -58,6 +61,13 @@ func LoadWith(file, environment string, o Options) (*Config, error) {
 		d.unresolved(at, c, unread, o.Needs)
 		v := validator{faults: f, at: at}
 		v.config(&c)
+		if o.Further != nil {
+			for _, one := range o.Further(&c) {
+				if !f.has(one.Path) {
+					f.add(one.Path, "%s", one.Problem)
+				}
+			}
+		}
 	}
 	if len(f.list) > 0 {
 		slices.SortStableFunc(f.list, func(a, b Fault) int { return a.Line - b.Line })

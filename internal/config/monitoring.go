@@ -25,7 +25,7 @@ func (v *validator) monitoring(m Monitoring) {
 		v.fault("monitoring.textfile", "stands beside monitoring.pushgateway: each metric would be there twice; remove one of them")
 	}
 	v.drillReceiver(m.Receiver)
-	names, answers := map[string]int{}, map[string]int{}
+	names := map[string]int{}
 	for i, job := range m.Jobs {
 		key := fmt.Sprintf("monitoring.jobs[%d]", i)
 		first, twice := names[job.Name]
@@ -42,12 +42,6 @@ func (v *validator) monitoring(m Monitoring) {
 			names[job.Name] = i
 		}
 		v.job(key, job)
-		for n, target := range job.Targets {
-			if first, twice := answers[target+job.Path]; twice && first != i {
-				v.fault(fmt.Sprintf("%s.targets[%d]", key, n), "%q is collected by monitoring.jobs[%d] too; sums would count it twice", target, first)
-			}
-			answers[target+job.Path] = i
-		}
 	}
 }
 

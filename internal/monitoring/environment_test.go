@@ -2,6 +2,7 @@ package monitoring
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -85,6 +86,55 @@ func TestJobsOfAConfiguration(t *testing.T) {
 				t.Errorf("jobs (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// However a target is written, and whoever names it, it is collected once.
+func TestWhatIsCollectedTwice(t *testing.T) {
+	for name, change := range map[string]func(*config.Config){
+		"one job writes the path that is the default": func(c *config.Config) {
+			c.Monitoring.Jobs = []config.Job{{Name: JobService, Targets: []string{"a:1"}, Path: "/metrics"}, {Name: JobWorker, Targets: []string{"a:1"}}}
+		},
+		"the service follows from api.url": func(c *config.Config) {
+			c.API.URL = "http://etf1:8000"
+			c.Monitoring.Jobs = []config.Job{{Name: JobWorker, Targets: []string{"etf1:8000"}}}
+		},
+		"Prometheus follows from its key": func(c *config.Config) {
+			c.Monitoring.Prometheus = "http://mon:9090"
+			c.Monitoring.Jobs = []config.Job{{Name: "own", Targets: []string{"mon:9090"}}}
+		},
+		"large letters, a port with noughts": func(c *config.Config) {
+			c.Monitoring.Jobs = []config.Job{{Name: JobRedis, Targets: []string{"etf1:8000", "ETF1:08000"}}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := FromConfig(given(change))
+			if err == nil || !errors.Is(err, config.ErrInvalid) || !strings.Contains(err.Error(), "monitoring.jobs: ") || !strings.Contains(err.Error(), "collected by") {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+	if _, err := FromConfig(given(func(c *config.Config) {
+		c.Monitoring.Jobs = []config.Job{{Name: JobService, Targets: []string{"a:1"}}, {Name: "own", Targets: []string{"a:1"}, Path: "/own"}}
+	})); err != nil {
+		t.Errorf("another path: %v", err)
+	}
+}
+
+// What the generators cannot use is said together with everything else.
+func TestFaultsOfJobsAreSaidWithAllOthers(t *testing.T) {
+	text, err := os.ReadFile(deploy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "deploy.yaml")
+	faulty := strings.NewReplacer("error_rate: 0.1", "error_rate: -1", `targets: ["worker1.example.com:8000"]`, `targets: ["127.0.0.1:8000"]`).Replace(string(text))
+	must(t, os.WriteFile(file, []byte(faulty), 0o600))
+	_, err = Load(file, Committed, nil)
+	for _, want := range []string{"2 faults", "alerts.error_rate (line ", "monitoring.jobs (line ", "127.0.0.1:8000/metrics of etf_worker is collected by etf_service"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the error lacks %q: %v", want, err)
+		}
 	}
 }
 
