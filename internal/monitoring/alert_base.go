@@ -162,7 +162,6 @@ func metricsInconsistent(e Environment) Alert {
 				"A process dies again and again since a deployment: `rollback:immediate`.",
 			},
 		},
-		Inhibits: []string{"UpdateStuck"},
 		Fires: []Scenario{
 			{Name: "scrapes alternate between two processes", At: at, Every: e.collected(),
 				Series: []Series{e.of("etf_updates_total", e.alternating(at, 1000, 10), "status", "completed")},

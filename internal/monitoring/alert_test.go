@@ -1,7 +1,6 @@
 package monitoring
 
 import (
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -250,21 +249,21 @@ func TestThePlansRules(t *testing.T) {
 	}
 }
 
-// An alert of deploy.yaml that the catalog does not have is a fault of the
-// configuration, with its key.
-func TestUnknownAlertIsAFault(t *testing.T) {
-	c, err := config.LoadWith(deploy, Committed, config.Options{Needs: needs})
-	if err != nil {
-		t.Fatal(err)
+// deploy.yaml can name each alert of the catalog whose time it can set, and
+// no other; what it says is what the alert holds for.
+func TestHeldAlertsAreTheCatalogs(t *testing.T) {
+	e := committed(t)
+	e.Alerts.For = map[string]time.Duration{}
+	for i, name := range config.HeldAlerts {
+		e.Alerts.For[name] = time.Duration(i+7) * time.Hour
 	}
-	c.Alerts.For = map[string]time.Duration{"UpdateStuk": time.Minute, "UpdateStuck": time.Hour}
-	_, err = FromConfig(c)
-	if !errors.Is(err, config.ErrInvalid) || !strings.Contains(err.Error(), "environments.production.alerts.for.UpdateStuk: there is no alert of this name") {
-		t.Errorf("error %v", err)
+	for _, a := range Alerts(e) {
+		if held := slices.Contains(config.HeldAlerts, a.Name); held == (a.Name == "Watchdog") || a.For != e.Alerts.For[a.Name] {
+			t.Errorf("%s: can be set: %t; holds for %s, wanted %s", a.Name, held, a.For, e.Alerts.For[a.Name])
+		}
+		delete(e.Alerts.For, a.Name)
 	}
-	delete(c.Alerts.For, "UpdateStuk")
-	e, err := FromConfig(c)
-	if err != nil || updateStuck(e).For != time.Hour {
-		t.Errorf("UpdateStuck holds for %s (%v)", updateStuck(e).For, err)
+	for name := range e.Alerts.For {
+		t.Errorf("the catalog has no %s, which deploy.yaml can name", name)
 	}
 }

@@ -73,6 +73,8 @@ type Endpoint struct {
 	Prefix  string // of every path; may be empty
 }
 
+func (p Endpoint) url() string { return p.Scheme + "://" + p.Address + p.Prefix }
+
 // needs are the keys that FromConfig reads: generating asks for a value of no
 // other, so that it works where the secrets of an environment are not.
 var needs = []string{"monitoring", "api", "celery.queue", "alerts", "contacts", "thresholds"}
@@ -124,7 +126,6 @@ func fromConfig(c *config.Config) (Environment, []config.Fault) {
 	e.collect(JobAlertmanager, e.Alertmanager, "/metrics")
 	slices.SortStableFunc(e.Jobs, func(a, b Job) int { return rank(a.Name) - rank(b.Name) })
 	e.Alerts = alertingOf(c, e)
-	faults = append(faults, unknownAlerts(e)...)
 	return e, append(faults, collectedTwice(e)...)
 }
 

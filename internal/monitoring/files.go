@@ -23,6 +23,11 @@ type File struct {
 
 // Write replaces the files below a folder: all of them or, where one cannot
 // be written, none. It returns the paths of those whose content has changed.
+//
+// Each file is replaced at once, but not all at the same time: a kill or a
+// power cut while they are put into their places leaves some as they were, and
+// those that were prepared beside them, named like .prometheus.yml-123. Check
+// then tells of drift, and writing again mends it.
 func Write(folder string, files []File) (changed []string, err error) {
 	var all []*replacement
 	defer func() {

@@ -121,6 +121,31 @@ func TestWriteTakesBackWhatItHasPlaced(t *testing.T) {
 	}
 }
 
+// What a kill between two files leaves is drift, and writing again mends it.
+func TestAKillWhileWritingIsDrift(t *testing.T) {
+	dir := t.TempDir()
+	old, files := []File{file("one", "1\n"), file("two", "2\n")}, []File{file("one", "new\n"), file("two", "new\n")}
+	if _, err := Write(dir, old); err != nil {
+		t.Fatal(err)
+	}
+	var left []*replacement
+	for _, f := range files {
+		r, err := prepare(dir, f)
+		must(t, err)
+		left = append(left, r)
+	}
+	must(t, os.Rename(left[0].temp, left[0].path))
+	if text, err := Check(dir, files); !errors.Is(err, ErrDrift) || !strings.Contains(err.Error(), "two") || strings.Contains(text, "/one") {
+		t.Errorf("error %v, diff\n%s", err, text)
+	}
+	if _, err := Write(dir, files); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := Check(dir, files); err != nil {
+		t.Errorf("written again: %v\n%s", err, text)
+	}
+}
+
 func TestWriteStaysInItsFolder(t *testing.T) {
 	dir := t.TempDir()
 	for _, path := range []string{"../outside", "/etc/outside"} {

@@ -5,8 +5,10 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -53,6 +55,32 @@ func TestRunbookRefusesBrokenMarks(t *testing.T) {
 		if _, err := Runbook(committed(t), c.text); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want %q", name, err, c.want)
 		}
+	}
+}
+
+// The silence that the runbook proposes is one that Alertmanager's tool takes
+// apart as it was meant, whatever the environment is called.
+func TestRunbooksSilence(t *testing.T) {
+	e := committed(t)
+	e.Name = `it's "x" \ $HOME`
+	book, err := Runbook(e, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, command, _ := strings.Cut(string(book.Content), "\namtool ")
+	command, _, _ = strings.Cut(command, "\n")
+	out, err := exec.CommandContext(t.Context(), "sh", "-c", `printf '%s\n' `+command).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"silence", "add", "--alertmanager.url=http://127.0.0.1:9093", "--duration=2h", "--comment=I have it",
+		`alertname="ALERT"`, `environment="it's \"x\" \\ $HOME"`, ""}
+	if got := strings.Split(string(out), "\n"); !slices.Equal(got, want) {
+		t.Errorf("the shell takes it for %q", got)
+	}
+	e.Alertmanager = nil
+	if book, err = Runbook(e, ""); err != nil || strings.Contains(string(book.Content), "\namtool ") {
+		t.Errorf("without an Alertmanager a silence is proposed (%v)", err)
 	}
 }
 
