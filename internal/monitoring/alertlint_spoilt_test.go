@@ -53,7 +53,7 @@ var spoiltTests = map[string]spoiling{
 	"alert without a silent test": {func(f *alertFiles) { f.without("BackupTooOld", false) }, "BackupTooOld: no test shows that it can be silent"},
 	"silent without any series":   {func(f *alertFiles) { f.quietTest("NoWorkers").Input = nil }, "NoWorkers is silent without any series that it looks at"},
 	"silent with other series": {func(f *alertFiles) {
-		f.quietTest("HighErrorRate").Input = []inputSeries{{`etf_active_updates{job="etf_service"}`, "0x99"}}
+		f.quietTest("HighErrorRate").Input = []inputSeries{{`push_time_seconds{job="pushgateway"}`, "0x99"}}
 	}, "HighErrorRate is silent without any series that it looks at"},
 	"silent too early": {func(f *alertFiles) { f.quietTest("HighErrorRate").Alerts[0].At = "4m" },
 		"HighErrorRate is silent after 4m, when it could not have fired yet"},
