@@ -87,7 +87,7 @@ func essential(e Environment) (all []need) {
 	}
 	if suiteMissing(e) == "" {
 		for _, m := range []string{"etf_deploy_backup_timestamp_seconds", "etf_deploy_updates_paused_timestamp_seconds", "etf_deploy_heard_timestamp_seconds"} {
-			all = append(all, need{job: suiteJob(e), metric: m})
+			all = append(all, need{job: e.SuiteJob, metric: m, labels: []string{labelEnvironment, e.Name}})
 		}
 	}
 	return all

@@ -30,9 +30,9 @@ func healthy(e Environment, instead ...Series) []Series {
 	}
 	if suiteMissing(e) == "" {
 		all = append(all,
-			e.from(suiteJob(e), "etf_deploy_backup_timestamp_seconds", grow(e.step().Seconds(), e.step().Seconds(), forever)),
-			e.from(suiteJob(e), "etf_deploy_updates_paused_timestamp_seconds", flat(0, forever)),
-			e.from(suiteJob(e), "etf_deploy_heard_timestamp_seconds", flat(0, forever)))
+			e.suite("etf_deploy_backup_timestamp_seconds", grow(e.step().Seconds(), e.step().Seconds(), forever)),
+			e.suite("etf_deploy_updates_paused_timestamp_seconds", flat(0, forever)),
+			e.suite("etf_deploy_heard_timestamp_seconds", flat(0, forever)))
 	}
 	all = slices.DeleteFunc(all, func(s Series) bool {
 		return slices.ContainsFunc(instead, func(i Series) bool { return i.Name == s.Name && (i.Name != "up" || i.Labels["job"] == s.Labels["job"]) })
@@ -147,7 +147,7 @@ func alternatingTrap(e Environment) Scenario {
 	t.Series = healthy(e,
 		e.of("etf_errors_total", e.alternating(at, 1000, 10), "error_type", "api_error"),
 		e.of("etf_last_update_timestamp", grow(s, s, forever)),
-		e.from(suiteJob(e), "etf_deploy_backup_timestamp_seconds", grow(s, s, forever)))
+		e.suite("etf_deploy_backup_timestamp_seconds", grow(s, s, forever)))
 	return t
 }
 
@@ -167,11 +167,11 @@ func incidents(e Environment) []Scenario {
 		at := e.at(1, limit)
 		all = append(all,
 			Scenario{Name: "updates are paused, and nobody resumes them", At: at,
-				Series: []Series{e.from(suiteJob(e), "etf_deploy_updates_paused_timestamp_seconds", flat(s, forever)),
+				Series: []Series{e.suite("etf_deploy_updates_paused_timestamp_seconds", flat(s, forever)),
 					e.of("etf_updates_total", flat(4, forever), "status", "completed"), e.of("etf_last_update_timestamp", flat(s, forever))},
 				Fires: []Firing{{Alert: "UpdatesPausedTooLong", Value: at.Seconds() - s}}},
 			Scenario{Name: "a deployment is killed", At: e.at(1, interruptedAfter(e)),
-				Series: []Series{e.from(suiteJob(e), "etf_deploy_heard_timestamp_seconds", flat(e.step().Seconds(), forever))},
+				Series: []Series{e.suite("etf_deploy_heard_timestamp_seconds", flat(e.step().Seconds(), forever))},
 				Fires:  []Firing{{Alert: "DeploymentInterrupted", Value: (e.at(1, interruptedAfter(e)) - e.step()).Seconds()}}})
 	}
 	for i := range all {
