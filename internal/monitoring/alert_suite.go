@@ -81,7 +81,7 @@ func updatesPaused(e Environment) Alert {
 				"`data:verify` says whether what the service has written is right; then `updates:resume`.",
 			},
 		},
-		Inhibits: []string{"UpdatesStale", "FreshnessBudgetBurnFast", "FreshnessBudgetBurnSlow", "QueueGrowing"},
+		Inhibits: []string{"FreshnessBudgetBurnFast", "FreshnessBudgetBurnSlow", "QueueGrowing"},
 		Fires:    []Scenario{fires},
 		Silent: []Scenario{silent, {Name: "updates are not paused", At: fires.At,
 			Series: []Series{e.suite(metric, flat(0, forever))}}},
@@ -120,8 +120,11 @@ func backupTooOld(e Environment) Alert {
 // every 30 seconds, whatever the durations of the alerts are scaled by.
 const heardOf = 90 * time.Second
 
+// interruptedAfter is shorter than what a killed operation leaves of its
+// silence, so that this alert comes first, and alone: it says what to do about
+// the workers that are stopped.
 func interruptedAfter(e Environment) time.Duration {
-	return max(e.hold("DeploymentInterrupted", 5*time.Minute), heardOf)
+	return max(e.hold("DeploymentInterrupted", 2*time.Minute), heardOf)
 }
 
 func deploymentInterrupted(e Environment) Alert {
@@ -145,10 +148,40 @@ func deploymentInterrupted(e Environment) Alert {
 				"Do not start or stop services by hand before: both look at what they find.",
 			},
 		},
-		Fires: []Scenario{fires},
-		Silent: []Scenario{silent,
+		Inhibits: []string{"NoWorkers", "QueueGrowing"},
+		Fires:    []Scenario{fires},
+		Silent: []Scenario{silent, stopped(e),
 			{Name: "an operation that takes long, and is heard of", At: fires.At, Series: []Series{e.suite(metric, grow(e.step().Seconds(), e.step().Seconds(), forever))}},
 			{Name: "no operation is open", At: fires.At, Series: []Series{e.suite(metric, flat(0, forever))}},
 		},
 	}
+}
+
+// stopped is a deployment that stops the workers and lives, for longer than
+// NoWorkers bears: it is the suite's silence that keeps that one back.
+func stopped(e Environment) Scenario {
+	s, begin := e.step().Seconds(), 2
+	at := e.at(begin, e.hold("NoWorkers", 5*time.Minute))
+	out := Scenario{Name: "a deployment has stopped the workers, and is heard of", At: at,
+		Series: []Series{e.suite("etf_deploy_heard_timestamp_seconds", then(flat(0, begin), grow(float64(begin)*s, s, forever)))}}
+	if w := workersOf(e); w.missing == "" {
+		out.Series = append(out.Series, w.series(e, then(flat(2, begin), flat(0, forever))))
+		out.Fires = []Firing{{Alert: "NoWorkers"}}
+	}
+	return out
+}
+
+// interruption is the same deployment, killed then. By the end of this
+// scenario its silence goes, and DeploymentInterrupted takes its place.
+func interruption(e Environment) Scenario {
+	killed := e.steps(stopped(e).At)
+	heard := float64(killed) * e.step().Seconds()
+	at := e.after(killed + e.steps(interruptedAfter(e)) + 1)
+	out := Scenario{Name: "a deployment that has stopped the workers is killed", At: at, Series: stopped(e).Series,
+		Fires: []Firing{{Alert: "DeploymentInterrupted", Value: at.Seconds() - heard}}}
+	out.Series[0].Values = then(flat(0, 2), grow(2*e.step().Seconds(), e.step().Seconds(), killed-2), flat(heard, forever))
+	if workersOf(e).missing == "" {
+		out.Inhibited = []string{"NoWorkers"}
+	}
+	return out
 }

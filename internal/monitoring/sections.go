@@ -74,7 +74,7 @@ func deployments(e Environment) section {
 	return section{"Deployments and rollbacks", []panel{
 		number.of("Last operation of each kind", "dateTimeFromNow", "", ask(`max by (kind, outcome) (etf_deploy_last_operation_timestamp_seconds) * 1000`, "{{kind}} {{outcome}}")).wide(12),
 		number.of("Operation begun and not ended", "bool_yes_no", "", ask(`max(etf_deploy_interrupted)`, "")).above(0.5, 1),
-		number.of("That operation is silent for", "s", "Below zero: it is kept for its next stage.", ask(`(time() - max(etf_deploy_heard_timestamp_seconds > 0)) or max(etf_deploy_heard_timestamp_seconds)`, "")).above(60, 300),
+		number.of("That operation is silent for", "s", "Below zero: it is kept for its next stage.", ask(`(time() - max(etf_deploy_heard_timestamp_seconds > 0)) or max(etf_deploy_heard_timestamp_seconds)`, "")).above(90, 120),
 		number.of("Updates paused for", "s", "", ask(`(time() - max(etf_deploy_updates_paused_timestamp_seconds > 0)) or max(etf_deploy_updates_paused_timestamp_seconds)`, "")).above(3600, 4*3600),
 		bars.of("Steps of the last operation", "s", "", ask(`max by (step, outcome) (etf_deploy_step_duration_seconds)`, "{{step}} {{outcome}}")),
 		course.of("Duration of operations", "s", "", ask(`max by (kind, outcome) (etf_deploy_last_operation_duration_seconds)`, "{{kind}} {{outcome}}")),

@@ -177,14 +177,11 @@ func incidents(e Environment) []Scenario {
 	if suiteMissing(e) == "" {
 		limit := e.hold("UpdatesPausedTooLong", 2*time.Hour)
 		at := e.at(1, limit)
-		all = append(all,
+		all = append(all, interruption(e),
 			Scenario{Name: "updates are paused, and nobody resumes them", At: at,
 				Series: []Series{e.suite("etf_deploy_updates_paused_timestamp_seconds", flat(s, forever)),
 					e.of("etf_updates_total", flat(4, forever), "status", "completed"), e.of("etf_last_update_timestamp", flat(s, forever))},
-				Fires: []Firing{{Alert: "UpdatesPausedTooLong", Value: at.Seconds() - s}}},
-			Scenario{Name: "a deployment is killed", At: e.at(1, interruptedAfter(e)),
-				Series: []Series{e.suite("etf_deploy_heard_timestamp_seconds", flat(e.step().Seconds(), forever))},
-				Fires:  []Firing{{Alert: "DeploymentInterrupted", Value: (e.at(1, interruptedAfter(e)) - e.step()).Seconds()}}})
+				Fires: []Firing{{Alert: "UpdatesPausedTooLong", Value: at.Seconds() - s}}})
 	}
 	for i := range all {
 		all[i].Series, all[i].Whole = healthy(e, all[i].Series...), true
