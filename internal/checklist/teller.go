@@ -120,12 +120,12 @@ func (t *Target) deliver(ctx context.Context, told *monitoring.Told) error {
 	if m.Pushgateway != "" {
 		return told.Push(ctx, &http.Client{Transport: t.transport()}, m.Pushgateway, t.Config.Environment)
 	}
-	text, err := told.Text()
+	text, err := told.Text(t.Config.Environment)
 	if err != nil {
 		return err
 	}
 	// The exporter, another user, has to read it.
-	err = t.Host.WriteFile(ctx, path.Join(m.Textfile, monitoring.TextfileName), text, 0o644)
+	err = t.Host.WriteFile(ctx, path.Join(m.Textfile, monitoring.TextfileName(t.Config.Environment)), text, 0o644)
 	var at *fs.PathError
 	if errors.As(err, &at) {
 		return fmt.Errorf("%s: %w", m.Textfile, at.Err) // without the name of a temporary file

@@ -41,7 +41,7 @@ var HeldAlerts = []string{
 	"HighErrorRate", "UpdateStuck", "UpdatesStale", "UpdatesFailing",
 	"ErrorBudgetBurnFast", "ErrorBudgetBurnSlow", "FreshnessBudgetBurnFast", "FreshnessBudgetBurnSlow",
 	"NoWorkers", "QueueGrowing", "UpdatesPausedTooLong", "BackupTooOld", "DeploymentInterrupted",
-	"TargetDown", "MetricsMissing", "MetricsInconsistent", "NotificationsFailing",
+	"TargetDown", "DependencyDown", "MetricsMissing", "MetricsInconsistent", "RulesFailing", "NotificationsFailing",
 }
 
 // SMTP is the server that Alertmanager sends e-mail through.

@@ -129,9 +129,14 @@ func TestAlertsFireAndStaySilent(t *testing.T) {
 		"rabbitmq alone": func(e *Environment) {
 			e.Jobs = slices.DeleteFunc(e.Jobs, func(j Job) bool { return j.Name == JobCelery || j.Name == JobWorker })
 		},
-		"workers alone": func(e *Environment) {
-			e.Jobs = slices.DeleteFunc(e.Jobs, func(j Job) bool { return j.Name == JobCelery || j.Name == JobRabbitMQ })
+		"several machines": func(e *Environment) {
+			for i, j := range e.Jobs {
+				if j.urgent() {
+					e.Jobs[i].Targets = append(slices.Clone(j.Targets), "second:1", "third:1")
+				}
+			}
 		},
+		"by textfile": func(e *Environment) { e.SuiteJob = JobNode },
 		"awkward names": func(e *Environment) {
 			e.Name, e.Queue = "a\"b\\c\nd{{ .x }}", `q"{{ $value }}\`
 		},
@@ -150,8 +155,8 @@ func TestAlertsFireAndStaySilent(t *testing.T) {
 			case "shortened": // the days are no others
 				tests = tests[:1]
 			default:
-				// Only what differs: the workers, the queue, the targets.
-				files[1], tests = only(t, files[1], "NoWorkers", "QueueGrowing", "TargetDown", "MetricsMissing", "scenario: all workers"), tests[:1]
+				// Only what differs: the workers, the queue, the targets, the suite's metrics.
+				files[1], tests = only(t, files[1], "NoWorkers", "QueueGrowing", "TargetDown", "MetricsMissing", "UpdatesPausedTooLong", "scenario: all workers"), tests[:1]
 			}
 			if _, err := Write(dir, files); err != nil {
 				t.Fatal(err)
@@ -202,11 +207,11 @@ func shortened(t testing.TB, by float64) Environment {
 	return e
 }
 
-// Where nothing but the service is collected, alerts that could never fire
+// Where nothing but the service and its workers is collected, alerts that could never fire
 // are left out, and the files say which and why.
 func TestWhatCannotFireIsLeftOut(t *testing.T) {
 	e := committed(t)
-	e.Jobs = slices.DeleteFunc(e.Jobs, func(j Job) bool { return j.Name != JobService })
+	e.Jobs = slices.DeleteFunc(e.Jobs, func(j Job) bool { return j.Name != JobService && j.Name != JobWorker })
 	rules, err := AlertRules(e)
 	if err != nil {
 		t.Fatal(err)
@@ -215,7 +220,7 @@ func TestWhatCannotFireIsLeftOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"NoWorkers", "QueueGrowing", "UpdatesPausedTooLong", "BackupTooOld", "DeploymentInterrupted", "NotificationsFailing"} {
+	for _, name := range []string{"NoWorkers", "QueueGrowing", "UpdatesPausedTooLong", "BackupTooOld", "DeploymentInterrupted", "DependencyDown", "RulesFailing", "NotificationsFailing"} {
 		text := string(rules.Content)
 		if strings.Contains(text, "alert: "+name) || !strings.Contains(text, "# Not here: "+name+": ") {
 			t.Errorf("%s is generated, or it is not said that it is not", name)

@@ -173,8 +173,8 @@ func inhibitions(e Environment) (all []inhibition) {
 			continue
 		}
 		source := []string{matcher("alertname", "=", a.Name)}
-		if a.Name == "TargetDown" { // that of an exporter is no reason for anything
-			source = append(source, matcher("job", "=", JobService))
+		if a.Name == "TargetDown" { // that of an exporter, or of one machine of several, is no reason for anything
+			source = append(source, matcher("job", "=", JobService), matcher("reason", "=", reasonJobDown))
 		}
 		slices.Sort(targets)
 		all = append(all, inhibition{source, []string{matcher("alertname", "=~", strings.Join(targets, "|"))},

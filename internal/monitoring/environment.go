@@ -50,6 +50,7 @@ type Environment struct {
 	Evaluation time.Duration // of the rules
 	Jobs       []Job         // what Prometheus collects, the service first
 	Queue      string        // that the workers take tasks from
+	SuiteJob   string        // that brings this program's own metrics, by where they go; empty: nowhere
 
 	Alertmanager *Endpoint // nil: there is none
 	Alerts       Alerting
@@ -113,6 +114,12 @@ func fromConfig(c *config.Config) (Environment, []config.Fault) {
 			faults = append(faults, config.Fault{Path: "environments." + c.Environment + "." + key, Problem: problem})
 		}
 		return found
+	}
+	switch {
+	case m.Pushgateway != "":
+		e.SuiteJob = JobPushgateway
+	case m.Textfile != "":
+		e.SuiteJob = JobNode
 	}
 	for _, j := range m.Jobs {
 		e.Jobs = append(e.Jobs, Job{Name: j.Name, Scheme: cmp.Or(j.Scheme, "http"), Targets: j.Targets,

@@ -138,6 +138,66 @@ func TestFaultsOfJobsAreSaidWithAllOthers(t *testing.T) {
 	}
 }
 
+// The suite's metrics reach Prometheus by the job that brings them from where
+// they go, and by no other.
+func TestHowTheSuitesMetricsArrive(t *testing.T) {
+	for name, test := range map[string]struct {
+		gateway, folder string
+		jobs            []string
+		missing         string // nothing: they arrive
+	}{
+		"pushed":                      {gateway: "http://h:9091", jobs: []string{JobPushgateway}},
+		"by textfile":                 {folder: "/var/lib/node", jobs: []string{JobNode}},
+		"nowhere, both are collected": {jobs: []string{JobPushgateway, JobNode}, missing: "neither monitoring.pushgateway nor monitoring.textfile"},
+		"pushed, node is collected":   {gateway: "http://h:9091", jobs: []string{JobNode}, missing: "no job pushgateway is collected"},
+		"textfile, gateway collected": {folder: "/var/lib/node", jobs: []string{JobPushgateway}, missing: "no job node is collected"},
+	} {
+		e, err := FromConfig(given(func(c *config.Config) {
+			c.Monitoring.Pushgateway, c.Monitoring.Textfile = test.gateway, test.folder
+			for _, job := range test.jobs {
+				c.Monitoring.Jobs = append(c.Monitoring.Jobs, config.Job{Name: job, Targets: []string{job + ":1"}})
+			}
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := backupTooOld(e).Missing
+		if test.missing == "" && got != "" || !strings.Contains(got, test.missing) || e.HearsTheSuite() != (test.missing == "") {
+			t.Errorf("%s: %q, want %q; heard of: %v", name, got, test.missing, e.HearsTheSuite())
+		}
+	}
+}
+
+// Several environments may share a Pushgateway, a machine and a Prometheus:
+// each looks at its own.
+func TestTheSuitesMetricsAreThoseOfTheEnvironment(t *testing.T) {
+	e := production(t)
+	const name, selected = "etf_deploy_", `{environment="production"}`
+	look := func(at, expr string) (n int) {
+		for rest := expr; strings.Contains(rest, name); n++ {
+			_, rest, _ = strings.Cut(rest, name)
+			if !strings.HasPrefix(strings.TrimLeft(rest, "abcdefghijklmnopqrstuvwxyz_"), selected) {
+				t.Errorf("%s: %s", at, expr)
+			}
+		}
+		return n
+	}
+	rules, panels := 0, 0
+	for _, a := range Alerts(e) {
+		for _, r := range a.Rules {
+			rules += look(a.Name, r.Expr)
+		}
+	}
+	for title, all := range DashboardQueries(e, "1h") {
+		for _, expr := range all {
+			panels += look(title, expr)
+		}
+	}
+	if rules < 6 || panels < len(Of(Suite)) {
+		t.Errorf("only %d in rules, %d in panels", rules, panels)
+	}
+}
+
 func TestNoCredentialsInGeneratedFiles(t *testing.T) {
 	_, err := FromConfig(given(func(c *config.Config) {
 		c.API.URL = "https://token-of-ours@etf.example.com"

@@ -151,6 +151,17 @@ func (e Environment) from(job, name string, values Values, labels ...string) Ser
 	return s
 }
 
+// all are the same series of each of a job's targets.
+func (e Environment) all(job, name string, values Values, labels ...string) (all []Series) {
+	j, _ := e.Job(job)
+	for _, target := range j.Targets {
+		s := e.from(job, name, values, labels...)
+		s.Labels["instance"] = target
+		all = append(all, s)
+	}
+	return all
+}
+
 func (e Environment) instance(job string) string {
 	if j, ok := e.Job(job); ok {
 		return j.Targets[0]

@@ -6,7 +6,7 @@ import (
 )
 
 // healthy is a service that runs well from the beginning, with everything
-// that is collected of it; the series of one name are replaced by those given.
+// that is collected of it; a job's series of one name are replaced by those given.
 func healthy(e Environment, instead ...Series) []Series {
 	var all []Series
 	for _, j := range e.Jobs {
@@ -22,7 +22,17 @@ func healthy(e Environment, instead ...Series) []Series {
 	for _, kind := range errorKinds() {
 		all = append(all, e.of("etf_errors_total", flat(0, forever), "error_type", kind))
 	}
-	if w := workersOf(e); w.missing == "" && w.job != JobWorker {
+	if e.Collects(JobWorker) { // whose workers have had nothing to do
+		for _, n := range essential(e) {
+			if n.job == JobWorker {
+				all = append(all, e.from(n.job, n.metric, flat(0, forever)))
+			}
+		}
+	}
+	for _, d := range dependencies {
+		all = append(all, e.from(d.job, d.metric, flat(1, forever)))
+	}
+	if w := workersOf(e); w.missing == "" {
 		all = append(all, w.series(e, flat(2, forever)))
 	}
 	if q := queueOf(e); q.missing == "" {
@@ -30,12 +40,12 @@ func healthy(e Environment, instead ...Series) []Series {
 	}
 	if suiteMissing(e) == "" {
 		all = append(all,
-			e.from(suiteJob(e), "etf_deploy_backup_timestamp_seconds", grow(e.step().Seconds(), e.step().Seconds(), forever)),
-			e.from(suiteJob(e), "etf_deploy_updates_paused_timestamp_seconds", flat(0, forever)),
-			e.from(suiteJob(e), "etf_deploy_heard_timestamp_seconds", flat(0, forever)))
+			e.suite("etf_deploy_backup_timestamp_seconds", grow(e.step().Seconds(), e.step().Seconds(), forever)),
+			e.suite("etf_deploy_updates_paused_timestamp_seconds", flat(0, forever)),
+			e.suite("etf_deploy_heard_timestamp_seconds", flat(0, forever)))
 	}
 	all = slices.DeleteFunc(all, func(s Series) bool {
-		return slices.ContainsFunc(instead, func(i Series) bool { return i.Name == s.Name && (i.Name != "up" || i.Labels["job"] == s.Labels["job"]) })
+		return slices.ContainsFunc(instead, func(i Series) bool { return i.Name == s.Name && i.Labels["job"] == s.Labels["job"] })
 	})
 	return append(all, instead...)
 }
@@ -74,6 +84,7 @@ func traps(e Environment) []Scenario {
 	stuckAt := e.at(0, stuck, hold("UpdateStuck", 10*time.Minute))
 	none := []Series{e.of("etf_updates_total", flat(5, forever), "status", "completed")}
 	late := e.steps(2 * stuck)
+	api, _ := e.Job(JobService)
 	birth := e.steps(e.window(15*time.Minute)) + 2
 	failing := func(values Values) []Series {
 		return []Series{
@@ -89,7 +100,8 @@ func traps(e Environment) []Scenario {
 	all := []Scenario{
 		{Trap: 1, Name: "an update hangs; the API shows that it runs, another process when one last succeeded", At: stuckAt,
 			Series: append(none, e.of("etf_active_updates", flat(1, forever)), elsewhere(e.of("etf_last_update_timestamp", flat(s, forever)))),
-			Fires:  []Firing{{Alert: "UpdateStuck", Value: stuckAt.Seconds() - s}}},
+			Fires: []Firing{{Alert: "UpdateStuck", Value: stuckAt.Seconds() - s},
+				{Alert: "MetricsMissing", Labels: map[string]string{"job": JobService, "metric": "etf_last_update_timestamp"}}}},
 		{Trap: 3, Name: "the service has just started, and its first updates run", At: e.after(late + 15),
 			Series: []Series{
 				e.of("up", then(gone(late), flat(1, forever))),
@@ -104,7 +116,7 @@ func traps(e Environment) []Scenario {
 				e.of("etf_active_updates", flat(1, 10)), e.of("etf_last_update_timestamp", flat(s, 10)),
 				e.of("etf_errors_total", flat(0, 10), "error_type", "api_error"),
 			},
-			Fires: []Firing{{Alert: "TargetDown", Labels: map[string]string{"job": JobService, "instance": e.instance(JobService)}}}},
+			Fires: []Firing{firing(reasonJobDown, api, "")}},
 		{Trap: 5, Name: "three updates hang for two hours; what does the alert say?", At: e.after(e.steps(2 * stuck)),
 			Series: append(none, e.of("etf_active_updates", flat(3, forever)), e.of("etf_last_update_timestamp", flat(s, forever))),
 			Fires:  []Firing{{Alert: "UpdateStuck", Value: e.after(e.steps(2*stuck)).Seconds() - s}}, Plan: []string{"UpdateStuck"}},
@@ -147,7 +159,7 @@ func alternatingTrap(e Environment) Scenario {
 	t.Series = healthy(e,
 		e.of("etf_errors_total", e.alternating(at, 1000, 10), "error_type", "api_error"),
 		e.of("etf_last_update_timestamp", grow(s, s, forever)),
-		e.from(suiteJob(e), "etf_deploy_backup_timestamp_seconds", grow(s, s, forever)))
+		e.suite("etf_deploy_backup_timestamp_seconds", grow(s, s, forever)))
 	return t
 }
 
@@ -155,7 +167,7 @@ func alternatingTrap(e Environment) Scenario {
 func incidents(e Environment) []Scenario {
 	s := e.step().Seconds()
 	var all []Scenario
-	if w := workersOf(e); w.missing == "" && w.job != JobWorker {
+	if w := workersOf(e); w.missing == "" {
 		all = append(all, Scenario{Name: "all workers are killed", At: e.at(5, e.hold("NoWorkers", 5*time.Minute)),
 			Series: []Series{w.series(e, then(flat(2, 5), flat(0, forever))),
 				e.of("etf_updates_total", then(grow(0, 1, 5), flat(4, forever)), "status", "completed"),
@@ -165,14 +177,11 @@ func incidents(e Environment) []Scenario {
 	if suiteMissing(e) == "" {
 		limit := e.hold("UpdatesPausedTooLong", 2*time.Hour)
 		at := e.at(1, limit)
-		all = append(all,
+		all = append(all, interruption(e),
 			Scenario{Name: "updates are paused, and nobody resumes them", At: at,
-				Series: []Series{e.from(suiteJob(e), "etf_deploy_updates_paused_timestamp_seconds", flat(s, forever)),
+				Series: []Series{e.suite("etf_deploy_updates_paused_timestamp_seconds", flat(s, forever)),
 					e.of("etf_updates_total", flat(4, forever), "status", "completed"), e.of("etf_last_update_timestamp", flat(s, forever))},
-				Fires: []Firing{{Alert: "UpdatesPausedTooLong", Value: at.Seconds() - s}}},
-			Scenario{Name: "a deployment is killed", At: e.at(1, interruptedAfter(e)),
-				Series: []Series{e.from(suiteJob(e), "etf_deploy_heard_timestamp_seconds", flat(e.step().Seconds(), forever))},
-				Fires:  []Firing{{Alert: "DeploymentInterrupted", Value: (e.at(1, interruptedAfter(e)) - e.step()).Seconds()}}})
+				Fires: []Firing{{Alert: "UpdatesPausedTooLong", Value: at.Seconds() - s}}})
 	}
 	for i := range all {
 		all[i].Series, all[i].Whole = healthy(e, all[i].Series...), true
