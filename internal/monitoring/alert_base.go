@@ -49,8 +49,8 @@ func targetDown(e Environment) Alert {
 		a.Rules = append(a.Rules, r)
 	}
 	if e.Collects(JobService) {
-		a.Inhibits = []string{"MetricsInconsistent", "UpdateStuck", "UpdatesStale", "UpdatesFailing", "HighErrorRate",
-			"ErrorBudgetBurnFast", "ErrorBudgetBurnSlow", "FreshnessBudgetBurnFast", "FreshnessBudgetBurnSlow"}
+		a.Inhibits = []string{"MetricsInconsistent", "UpdateStuck", "UpdatesFailing", "HighErrorRate",
+			"ErrorBudgetBurnFast", "ErrorBudgetBurnSlow"}
 	}
 	var up []Series
 	for _, j := range watched(e) {

@@ -75,7 +75,7 @@ func noWorkers(e Environment) Alert {
 				"They start and die at once since a deployment: `rollback:immediate`.",
 			},
 		},
-		Inhibits: []string{"QueueGrowing", "UpdateStuck", "UpdatesStale", "FreshnessBudgetBurnFast", "FreshnessBudgetBurnSlow"},
+		Inhibits: []string{"QueueGrowing", "UpdateStuck"},
 	}
 	if w.missing != "" {
 		return a
