@@ -78,7 +78,6 @@ and on () (%[6]s == 0)`, recordAge, seconds(stuck), recordActive, promDuration(s
 				"The price source hangs: `updates:pause`, and `updates:resume` when it answers.",
 			},
 		},
-		Inhibits: []string{"QueueGrowing"},
 		Fires: []Scenario{
 			{Name: "three updates run, none ends", Series: append(still, running, last), At: at,
 				Fires: []Firing{{Alert: "UpdateStuck", Value: (at - e.step()).Seconds()}}},
