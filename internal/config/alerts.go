@@ -39,7 +39,7 @@ type Alerts struct {
 // Watchdog, which fires whatever it says there.
 var HeldAlerts = []string{
 	"HighErrorRate", "UpdateStuck", "UpdatesStale", "UpdatesFailing",
-	"ErrorBudgetBurnFast", "ErrorBudgetBurnSlow", "FreshnessBudgetBurnFast", "FreshnessBudgetBurnSlow",
+	"ErrorBudgetBurnFast", "ErrorBudgetBurnSlow", "FreshnessBudgetBurn",
 	"NoWorkers", "QueueGrowing", "UpdatesPausedTooLong", "BackupTooOld", "DeploymentInterrupted",
 	"TargetDown", "DependencyDown", "MetricsMissing", "MetricsInconsistent", "RulesFailing", "NotificationsFailing",
 }

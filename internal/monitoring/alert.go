@@ -73,7 +73,7 @@ var alertCatalog = []func(Environment) Alert{
 	// Updates.
 	highErrorRate, updateStuck, updatesStale, updatesFailing,
 	// The budgets of both objectives.
-	errorBudgetFast, errorBudgetSlow, freshnessBudgetFast, freshnessBudgetSlow,
+	errorBudgetFast, errorBudgetSlow, freshnessBudget,
 	// Workers and queue.
 	noWorkers, queueGrowing,
 	// What this suite has done and left.

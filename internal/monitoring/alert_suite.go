@@ -81,7 +81,7 @@ func updatesPaused(e Environment) Alert {
 				"`data:verify` says whether what the service has written is right; then `updates:resume`.",
 			},
 		},
-		Inhibits: []string{"FreshnessBudgetBurnFast", "FreshnessBudgetBurnSlow", "QueueGrowing"},
+		Inhibits: []string{"QueueGrowing"},
 		Fires:    []Scenario{fires},
 		Silent: []Scenario{silent, {Name: "updates are not paused", At: fires.At,
 			Series: []Series{e.suite(metric, flat(0, forever))}}},

@@ -68,7 +68,7 @@ func targetDown(e Environment) Alert {
 	if e.Collects(JobService) {
 		// What has no data without the API. Other machines count updates, too, and
 		// what calls everybody is never kept back.
-		a.Inhibits = []string{"MetricsInconsistent", "HighErrorRate", "ErrorBudgetBurnSlow", "FreshnessBudgetBurnFast", "FreshnessBudgetBurnSlow"}
+		a.Inhibits = []string{"MetricsInconsistent", "HighErrorRate", "ErrorBudgetBurnSlow", "FreshnessBudgetBurn"}
 	}
 	a.Fires, a.Silent = downScenarios(e)
 	return a

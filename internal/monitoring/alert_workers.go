@@ -74,7 +74,7 @@ func noWorkers(e Environment) Alert {
 				"They start and die at once since a deployment: `rollback:immediate`.",
 			},
 		},
-		Inhibits: []string{"QueueGrowing", "FreshnessBudgetBurnFast", "FreshnessBudgetBurnSlow"},
+		Inhibits: []string{"QueueGrowing"},
 	}
 	if w.missing != "" {
 		return a
