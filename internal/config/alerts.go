@@ -61,6 +61,10 @@ const MinimumObjective = 0.94
 // minute ends 15 times within the quarter of an hour that is looked at.
 const maxUpdates = 14
 
+// maxFailedShare is the largest share of failures whose judgement, of a quarter
+// of an hour, lasts longer than the five minutes that the fast budget looks at.
+const maxFailedShare = 0.65
+
 // The durations that Prometheus and Alertmanager both take and keep: they
 // count milliseconds, and what is longer than a year is a mistake.
 const (
@@ -79,7 +83,9 @@ func (v *validator) alerts(a Alerts) {
 	if a.ErrorRate <= 0 {
 		v.fault("alerts.error_rate", "is %g; write errors per second above 0, like 0.1", a.ErrorRate)
 	}
-	v.fraction("alerts.failed_share", a.FailedShare)
+	if a.FailedShare <= 0 || a.FailedShare > maxFailedShare {
+		v.fault("alerts.failed_share", "is %g; write a fraction above 0, %g at most: above it ErrorBudgetBurnFast would outlast UpdatesFailing and call for what is mended", a.FailedShare, maxFailedShare)
+	}
 	if a.MinUpdates < 1 || a.MinUpdates > maxUpdates {
 		v.fault("alerts.min_updates", "is %d; write a number from 1 to %d: updates that fail one a minute could never be more within a quarter of an hour", a.MinUpdates, maxUpdates)
 	}
