@@ -86,7 +86,7 @@ func (m *maintenance) fires(t *testing.T, name, environment string) {
 func TestMaintenanceSilences(t *testing.T) {
 	t.Parallel()
 	m, r, said := maintained(t, startAlertmanager(t))
-	for _, name := range []string{"NoWorkers", "TargetDown", "Watchdog", "DeploymentInterrupted", monitoring.DrillAlert, "DeploymentInterruptedOrSo"} {
+	for _, name := range []string{"NoWorkers", "TargetDown", "Watchdog", "DeploymentInterrupted", monitoring.DrillAlert, "DependencyDown"} {
 		m.fires(t, name, "sandbox")
 	}
 	m.fires(t, "NoWorkers", "production")
@@ -105,9 +105,9 @@ func TestMaintenanceSilences(t *testing.T) {
 		return strings.Join(names, ", ")
 	}
 	until(t, "silenced", func() bool { return quiet() != "" })
-	for _, want := range []string{"sandbox NoWorkers", "sandbox TargetDown", "sandbox DeploymentInterruptedOrSo"} {
-		if got := quiet(); !strings.Contains(got, want) || strings.Count(got, ",") != 2 {
-			t.Errorf("silenced: %s; want %s, and three in all", got, want)
+	for _, want := range []string{"sandbox NoWorkers", "sandbox TargetDown"} {
+		if got := quiet(); !strings.Contains(got, want) || strings.Count(got, ",") != 1 {
+			t.Errorf("silenced: %s; want %s, and two in all", got, want)
 		}
 	}
 	first := m.silence(t, id)
