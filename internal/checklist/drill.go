@@ -235,9 +235,9 @@ func (d *drill) look(ctx context.Context) error {
 func (d *drill) setSilence(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, d.t.Config.Timeouts.Connect)
 	defer cancel()
-	s := monitoring.Silence{CreatedBy: Whoami(), Comment: "drill " + d.id, StartsAt: d.t.Now().UTC(), EndsAt: d.t.Now().Add(alertLasts).UTC(),
+	s := monitoring.Silence{CreatedBy: Whoami(), Comment: "drill " + d.id,
 		Matchers: []monitoring.Matcher{{Name: "drill", Value: d.id, IsEqual: true}}}
-	id, err := d.am.Prolong(ctx, d.silenced, s)
+	id, err := d.am.Prolong(ctx, d.silenced, alertLasts, d.t.Now, s)
 	if err == nil {
 		d.silenced = id
 	}

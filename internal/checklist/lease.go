@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/journal"
@@ -21,7 +22,7 @@ type heldLease struct {
 	stop func()
 	done bool
 
-	teller *teller // nil while there is nothing to tell
+	teller *teller // nil: there is nobody to tell
 }
 
 // takeLease takes the lease on the target for an operation and keeps it. What
@@ -47,6 +48,7 @@ func (t *Target) takeLease(ctx context.Context, r lease.Request) (*heldLease, er
 	guarded.maintenance = newMaintenance(&guarded)
 	held := &heldLease{Lease: l, t: &guarded}
 	held.ctx, held.stop = l.Keep(ctx)
+	held.teller = newTeller(&guarded, func() bool { return lost(held.ctx) })
 	if before == nil {
 		return held, nil
 	}
@@ -61,9 +63,8 @@ func (t *Target) takeLease(ctx context.Context, r lease.Request) (*heldLease, er
 // release frees the lease. That it was taken over meanwhile is no fault; that
 // it could not be written is told, the next taker will see a dead process.
 func (held *heldLease) release() {
-	if !held.done {
-		held.t.maintenance.end(held.ctx)
-		held.tellEnd()
+	if !held.done && !lost(held.ctx) {
+		held.briefly(farewell, held.t.maintenance.end, held.teller.end)
 	}
 	held.leave(func(ctx context.Context) error { return held.Release(ctx) })
 }
@@ -77,12 +78,31 @@ func (held *heldLease) park(until time.Time) {
 // any other: nothing was done with it.
 func (held *heldLease) asItWas() {
 	if until, parked := held.WasParked(); parked && !held.done {
-		held.t.maintenance.rest(held.ctx)
-		held.tellEnd()
+		held.briefly(farewell, held.t.maintenance.rest, held.teller.end)
 		held.park(until)
 		return
 	}
 	held.release()
+}
+
+// farewell is what the servers of others, Alertmanager and whoever is told,
+// add at most to the end of an operation or stage, also where somebody waits to
+// take the service back.
+const farewell = 1300 * time.Millisecond
+
+// briefly does side by side what may have to wait for such servers. A process
+// that was asked to end has even less time.
+func (held *heldLease) briefly(limit time.Duration, what ...func(context.Context)) {
+	if held.ctx.Err() != nil {
+		limit = min(limit, time.Second)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(held.ctx), limit)
+	defer cancel()
+	var wg sync.WaitGroup
+	for _, do := range what {
+		wg.Go(func() { do(ctx) })
+	}
+	wg.Wait()
 }
 
 func (held *heldLease) leave(how func(context.Context) error) {
@@ -90,8 +110,7 @@ func (held *heldLease) leave(how func(context.Context) error) {
 		return
 	}
 	held.done = true
-	held.t.maintenance.hand()
-	held.hush()
+	held.briefly(farewell, func(ctx context.Context) { held.t.maintenance.hand(ctx) }, held.teller.hush)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(held.ctx), 10*time.Second)
 	defer cancel()
 	if err := how(ctx); err != nil && !errors.Is(err, lease.ErrHeld) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/host"
+	"github.com/goldfinch-etf/etf-deploy/internal/journal"
 	"github.com/goldfinch-etf/etf-deploy/internal/monitoring"
 	"github.com/goldfinch-etf/etf-deploy/internal/step"
 )
@@ -42,9 +43,7 @@ type maintenance struct {
 	noted  string // in the journal
 	again  bool   // the service runs again: the silence is about to end
 	warned string
-	stop   chan struct{} // of what prolongs it; nil: nothing does
-	done   chan struct{}
-	cut    context.CancelFunc // ends also a call under way
+	keeper *keeper // nil: nothing is prolonged
 }
 
 func newMaintenance(t *Target) *maintenance {
@@ -82,79 +81,61 @@ func (m *maintenance) takeOver(ctx context.Context, op *step.Operation) error {
 	return nil
 }
 
-// prolong keeps a silence in force: the one of this id, if there is one yet.
+// prolong keeps a silence in force: the one of this id, where the operation has
+// noted one. Another operation under the same lease goes on with the silence
+// that there is.
 func (m *maintenance) prolong(ctx context.Context, op *step.Operation, id string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.stop != nil {
+	before := m.keeper
+	if same := m.op != nil && m.op.ID() == op.ID(); !same {
+		m.noted = id
+	} else if before != nil && !m.again {
 		return
 	}
-	if id != "" || m.op != nil && m.op.ID() != op.ID() {
-		m.id, m.noted = id, id
+	if id != "" {
+		m.id = id
 	}
 	m.op, m.again = op, false
-	m.stop, m.done = make(chan struct{}), make(chan struct{})
-	ctx, m.cut = context.WithCancel(host.WithOperation(context.WithoutCancel(ctx), host.Operation{}))
-	go m.keep(ctx, m.stop, m.done)
+	m.keeper = m.keep(ctx, before)
 }
-
-func (m *maintenance) keep(ctx context.Context, stop <-chan struct{}, done chan<- struct{}) {
-	defer close(done)
-	for {
-		m.set(ctx, m.lasts)
-		select {
-		case <-stop:
-			return
-		case <-time.After(m.every):
-		}
-	}
-}
-
-// callPatience is what a call under way gets when the silence is handed on: cut
-// off, it may have made a silence that nobody knows of.
-const callPatience = time.Second
 
 // hand leaves the silence to whoever goes on with the operation, or to its end.
 // It reports whether it was being prolonged.
-func (m *maintenance) hand() bool {
+func (m *maintenance) hand(ctx context.Context) bool {
 	if m == nil {
 		return false
 	}
 	m.mu.Lock()
-	stop := m.stop
-	m.stop = nil
+	k, again := m.keeper, m.again
+	m.keeper = nil
 	m.mu.Unlock()
-	if stop == nil {
-		return false
-	}
-	close(stop)
-	defer time.AfterFunc(callPatience, m.cut).Stop()
-	<-m.done
-	m.cut()
-	return true
+	k.end(ctx)
+	return k != nil && !again
 }
 
 // rest keeps the silence between two stages, when no process lives that could
 // prolong it: as long as a cut-over is expected to take.
 func (m *maintenance) rest(ctx context.Context) {
-	if m.hand() {
-		m.set(context.WithoutCancel(ctx), m.t.Config.Window.CutOver)
+	if m.hand(ctx) {
+		m.set(ctx, m.t.Config.Window.CutOver)
 	}
 }
 
-// over ends the maintenance when the service runs again. Prometheus has yet to
-// see that: two collections and judgements later the silence is gone.
+// over lets the silence end soon: the service runs again. Nobody waits for
+// Alertmanager.
 func (m *maintenance) over(ctx context.Context) {
-	if !m.hand() || m.id == "" {
+	if m == nil {
 		return
 	}
-	m.again, m.noted = true, ""
-	if err := m.op.Note(ctx, factSilence, ""); err != nil {
-		m.warn(err)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.keeper == nil || m.again {
 		return
 	}
-	c := m.t.Config.Monitoring
-	m.set(ctx, 2*(c.Interval+c.Evaluation))
+	m.again = true
+	close(m.keeper.again)
+	m.note(ctx, "")
 }
 
 // end removes the silence with the end of the operation. One of a service that
@@ -164,16 +145,10 @@ func (m *maintenance) end(ctx context.Context) {
 	if m == nil {
 		return
 	}
-	m.hand()
-	if m.id == "" || lost(ctx) {
+	m.hand(ctx)
+	if m.id == "" {
 		return
 	}
-	limit := m.t.Config.Timeouts.Connect
-	if ctx.Err() != nil {
-		limit = min(limit, time.Second) // no time to wait for a server
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
-	defer cancel()
 	if m.again {
 		held, err := m.am.Alerts(ctx)
 		if err != nil {
@@ -195,35 +170,45 @@ func (m *maintenance) end(ctx context.Context) {
 func (m *maintenance) set(ctx context.Context, lasts time.Duration) {
 	limited, cancel := context.WithTimeout(ctx, m.t.Config.Timeouts.Connect)
 	defer cancel()
-	switch err := m.trySet(limited, lasts); {
-	case err == nil:
-		m.warned = ""
-	case ctx.Err() == nil: // it was not cut short
-		m.warn(err)
+	m.mu.Lock()
+	id, op := m.id, m.op
+	m.mu.Unlock()
+	id, err := m.am.Prolong(limited, id, lasts, m.t.Now, monitoring.Silence{
+		Matchers: monitoring.MaintenanceMatchers(m.t.Config.Environment), CreatedBy: Whoami(), Comment: "cut-over of " + op.ID(),
+	})
+	if err != nil {
+		if !errors.Is(ctx.Err(), context.Canceled) { // else it was cut short
+			m.warn(err)
+		}
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.id, m.warned = id, ""
+	if !m.again {
+		m.note(ctx, id)
 	}
 }
 
-func (m *maintenance) trySet(ctx context.Context, lasts time.Duration) error {
-	now := m.t.Now().UTC()
-	s := monitoring.Silence{
-		Matchers: monitoring.MaintenanceMatchers(m.t.Config.Environment), StartsAt: now, EndsAt: now.Add(lasts),
-		CreatedBy: Whoami(), Comment: "cut-over of " + m.op.ID(),
+// note writes into the journal which silence there is, unless it says so. An
+// operation that has ended needs no note.
+func (m *maintenance) note(ctx context.Context, id string) {
+	if id == m.noted {
+		return
 	}
-	id, err := m.am.Prolong(ctx, m.id, s)
-	if err != nil {
-		return err
+	err := m.op.Note(ctx, factSilence, id)
+	switch {
+	case err == nil:
+		m.noted = id
+	case !errors.Is(err, journal.ErrEnded):
+		m.t.Observer.Log("warning", "the silence of the cut-over could not be noted: "+host.Redact(err.Error()))
 	}
-	m.id = id
-	// A note behind the end would open the operation again.
-	if m.again || id == m.noted || m.op.Journal().Log().Outcome() != "" {
-		return nil
-	}
-	m.noted = id
-	return m.op.Note(ctx, factSilence, id)
 }
 
 // warn says what is wrong, once while it stays so.
 func (m *maintenance) warn(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	text := fmt.Sprintf("alerts of the cut-over are not silenced, or no longer than %s: %s", m.lasts, host.Redact(err.Error()))
 	if text != m.warned {
 		m.warned = text

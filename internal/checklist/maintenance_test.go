@@ -1,7 +1,7 @@
 package checklist
 
 import (
-	"net"
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -29,7 +29,7 @@ func maintained(t *testing.T, address string) (*maintenance, *step.Run, *strings
 	must(t, err)
 	m := newMaintenance(target)
 	m.lasts, m.every = 3*time.Second, 300*time.Millisecond
-	t.Cleanup(func() { m.hand() })
+	t.Cleanup(func() { m.hand(context.Background()) })
 	return m, &step.Run{Operation: step.NewOperation(j, target.Observer, time.Now)}, &said
 }
 
@@ -37,7 +37,7 @@ func maintained(t *testing.T, address string) (*maintenance, *step.Run, *strings
 func (m *maintenance) another(t *testing.T) *maintenance {
 	n := newMaintenance(m.t)
 	n.lasts, n.every = m.lasts, m.every
-	t.Cleanup(func() { n.hand() })
+	t.Cleanup(func() { n.hand(context.Background()) })
 	return n
 }
 
@@ -87,7 +87,7 @@ func (m *maintenance) fires(t *testing.T, name, environment string) {
 func TestMaintenanceSilences(t *testing.T) {
 	t.Parallel()
 	m, r, said := maintained(t, startAlertmanager(t))
-	for _, name := range []string{"NoWorkers", "TargetDown", "Watchdog", "DeploymentInterrupted", monitoring.DrillAlert, "DeploymentInterruptedOrSo"} {
+	for _, name := range []string{"NoWorkers", "TargetDown", "Watchdog", "DeploymentInterrupted", monitoring.DrillAlert, "DependencyDown"} {
 		m.fires(t, name, "sandbox")
 	}
 	m.fires(t, "NoWorkers", "production")
@@ -106,9 +106,9 @@ func TestMaintenanceSilences(t *testing.T) {
 		return strings.Join(names, ", ")
 	}
 	until(t, "silenced", func() bool { return quiet() != "" })
-	for _, want := range []string{"sandbox NoWorkers", "sandbox TargetDown", "sandbox DeploymentInterruptedOrSo"} {
-		if got := quiet(); !strings.Contains(got, want) || strings.Count(got, ",") != 2 {
-			t.Errorf("silenced: %s; want %s, and three in all", got, want)
+	for _, want := range []string{"sandbox NoWorkers", "sandbox TargetDown"} {
+		if got := quiet(); !strings.Contains(got, want) || strings.Count(got, ",") != 1 {
+			t.Errorf("silenced: %s; want %s, and two in all", got, want)
 		}
 	}
 	first := m.silence(t, id)
@@ -180,13 +180,13 @@ func TestMaintenanceOfAKilledProcess(t *testing.T) {
 	m.begin(t.Context(), r)
 	until(t, "noted", func() bool { return m.inJournal(t, r) != "" })
 	id := m.inJournal(t, r)
-	m.hand() // nothing is prolonged any more, and nothing is tidied up
+	m.hand(t.Context()) // nothing is prolonged any more, and nothing is tidied up
 
 	next := m.another(t)
 	must(t, next.takeOver(t.Context(), r.Operation))
 	before := m.silence(t, id)
 	until(t, "prolonged by the next process", func() bool { return m.silence(t, id).EndsAt.After(before.EndsAt.Add(time.Second)) })
-	next.hand()
+	next.hand(t.Context())
 
 	until(t, "ended by itself", func() bool { return m.silence(t, id).Status.State == "expired" })
 	late := m.another(t)
@@ -198,7 +198,7 @@ func TestMaintenanceOfAKilledProcess(t *testing.T) {
 	late.over(t.Context())
 	none := m.another(t)
 	must(t, none.takeOver(t.Context(), r.Operation))
-	if none.hand() {
+	if none.hand(t.Context()) {
 		t.Error("a silence of a service that runs again is taken over")
 	}
 }
@@ -220,57 +220,4 @@ func TestSilenceOutlastsTheLookForTheInterrupted(t *testing.T) {
 	if !slices.Contains(alerts[i].Inhibits, "NoWorkers") {
 		t.Errorf("it inhibits %v", alerts[i].Inhibits)
 	}
-}
-
-// Between two stages no process lives that could prolong it.
-func TestMaintenanceBetweenStages(t *testing.T) {
-	t.Parallel()
-	m, r, _ := maintained(t, startAlertmanager(t))
-	m.rest(t.Context()) // of a stage that stopped nothing
-	m.begin(t.Context(), r)
-	until(t, "noted", func() bool { return m.inJournal(t, r) != "" })
-	m.rest(t.Context())
-	id := m.inJournal(t, r)
-	if left := time.Until(m.silence(t, id).EndsAt); left < 59*time.Minute || left > time.Hour {
-		t.Errorf("it ends in %s, want window.cut_over", left)
-	}
-	next := m.another(t)
-	must(t, next.takeOver(t.Context(), r.Operation))
-	until(t, "short again", func() bool { return time.Until(m.silence(t, id).EndsAt) < time.Minute })
-}
-
-// An operation does not wait for an Alertmanager that does not answer, nor
-// fail for it.
-func TestMaintenanceWithoutAlertmanager(t *testing.T) {
-	t.Parallel()
-	silent, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer silent.Close()
-	for _, c := range []struct{ address, says string }{
-		{"http://127.0.0.1:1", "connection refused"},
-		{"http://" + silent.Addr().String(), "asking Alertmanager"},
-	} {
-		m, r, said := maintained(t, c.address)
-		began := time.Now()
-		m.begin(t.Context(), r)
-		if took := time.Since(began); took > 100*time.Millisecond {
-			t.Errorf("%s: the stop waited %s", c.address, took)
-		}
-		time.Sleep(2500 * time.Millisecond)
-		began = time.Now()
-		m.over(t.Context())
-		m.end(t.Context())
-		if took := time.Since(began); took > 2*time.Second {
-			t.Errorf("%s: the end waited %s", c.address, took)
-		}
-		if n := strings.Count(said.String(), "warning"); n != 1 || !strings.Contains(said.String(), c.says) {
-			t.Errorf("said %d times, want once, and %q:\n%s", n, c.says, said)
-		}
-	}
-	target := filed(t)
-	none := newMaintenance(target)
-	none.begin(t.Context(), nil) // without one configured
-	none.rest(t.Context())
-	none.over(t.Context())
-	none.end(t.Context())
 }

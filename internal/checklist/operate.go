@@ -121,7 +121,7 @@ func (held *heldLease) create(ctx context.Context, id, kind string, o Options) (
 	if err != nil {
 		return nil, err
 	}
-	held.tell(id)
+	held.teller.begin(ctx, j)
 	op := step.NewOperation(j, t.Observer, t.Now)
 	return op, op.Note(ctx, factConfig, keys)
 }

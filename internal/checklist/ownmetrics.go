@@ -1,12 +1,12 @@
 package checklist
 
 import (
-	"context"
 	"errors"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/goldfinch-etf/etf-deploy/internal/cache"
 	"github.com/goldfinch-etf/etf-deploy/internal/journal"
 	"github.com/goldfinch-etf/etf-deploy/internal/monitoring"
 	"github.com/goldfinch-etf/etf-deploy/internal/rowdiff"
@@ -27,27 +27,6 @@ const (
 	metricHeard         = "etf_deploy_heard_timestamp_seconds"
 	metricPaused        = "etf_deploy_updates_paused_timestamp_seconds"
 )
-
-// recentOperations is how many of each kind are looked at for how the last one
-// ended in each way: journals are never removed, and there may be a thousand.
-const recentOperations = 20
-
-// ownMetrics is what there is to tell of the target now. The journals are the
-// truth: what this process remembers ends with it. running is the operation
-// that this process is at, which is not interrupted. The error says what could
-// not be looked at; the rest is told all the same.
-func (t *Target) ownMetrics(ctx context.Context, running string) (*monitoring.Told, error) {
-	told := monitoring.NewTold()
-	seen := map[string]int{}
-	logs, logsErr := journal.Chosen(ctx, t.Host, t.journalDir(), func(kind string) bool {
-		seen[kind]++
-		return seen[kind] <= recentOperations || isRollback(kind)
-	})
-	tellOperations(told, logs, running)
-	tellSteps(told, logs, running)
-	stoppedErr := tellStopped(told, logs, t.Now())
-	return told, errors.Join(logsErr, stoppedErr, t.tellOpen(ctx, told), t.tellBackup(ctx, told), t.tellPaused(ctx, told))
-}
 
 // isRollback reports whether a kind of operation, as names of journals or
 // headers have it, is a rollback.
@@ -87,12 +66,8 @@ func toldOutcome(log journal.Log, running string) string {
 func tellOperations(told *monitoring.Told, logs []journal.Log, running string) {
 	type ending struct{ kind, outcome string }
 	seen := map[ending]bool{}
-	rollbacks := 0
 	for _, log := range logs {
 		e := ending{log.Header().Kind, toldOutcome(log, running)}
-		if isRollback(e.kind) && e.outcome == toldSucceeded {
-			rollbacks++
-		}
 		if e.outcome == "" || seen[e] {
 			continue
 		}
@@ -101,7 +76,27 @@ func tellOperations(told *monitoring.Told, logs []journal.Log, running string) {
 		told.Set(metricLastOperation, unix(last), e.kind, e.outcome)
 		told.Set(metricLastDuration, last.Sub(log.Began()).Seconds(), e.kind, e.outcome)
 	}
-	told.Set(metricRollbacks, float64(rollbacks))
+}
+
+// tellRollbacks counts those that succeeded, here and among more.
+func tellRollbacks(told *monitoring.Told, logs []journal.Log, more int) {
+	for _, log := range logs {
+		if isRollback(log.Header().Kind) && log.Outcome() == journal.Succeeded {
+			more++
+		}
+	}
+	told.Set(metricRollbacks, float64(more))
+}
+
+// tellHeard tells of an operation that has begun and not ended, and when it
+// was last heard of; of none with the zero time.
+func tellHeard(told *monitoring.Told, at time.Time) {
+	told.Set(metricInterrupted, 0)
+	told.Set(metricHeard, 0)
+	if !at.IsZero() {
+		told.Set(metricInterrupted, 1)
+		told.Set(metricHeard, unix(at))
+	}
 }
 
 // tellSteps tells how each step went in the last operation that had it.
@@ -171,59 +166,27 @@ func tellStopped(told *monitoring.Told, logs []journal.Log, now time.Time) error
 	return errors.Join(errs...)
 }
 
-// tellOpen tells of an operation that has begun and not ended, or could not be
-// taken back. Whoever judges whether it was interrupted reckons from when it
-// was last heard of: one that is parked may be silent until its time is up.
-// A gradual rollback that was left has its updates paused, which is told too.
-func (t *Target) tellOpen(ctx context.Context, told *monitoring.Told) error {
-	open, err := t.unfinished(ctx)
-	if err != nil {
-		return err
-	}
-	open = slices.DeleteFunc(open, func(log journal.Log) bool { return log.Outcome() == journal.Left })
-	told.Set(metricInterrupted, 0)
-	told.Set(metricHeard, 0)
-	if len(open) > 0 {
-		told.Set(metricInterrupted, 1)
-		heard := open[0].Last().Time
-		if open[0].Parked() {
-			heard = heard.Add(t.Config.Operation.Parked)
-		}
-		told.Set(metricHeard, unix(heard))
-	}
-	return nil
-}
-
 // tellBackup tells of the newest backup that counts.
-func (t *Target) tellBackup(ctx context.Context, told *monitoring.Told) error {
-	all, err := t.Backups(ctx)
+func tellBackup(told *monitoring.Told, all []*Manifest) {
 	if i := slices.IndexFunc(all, func(m *Manifest) bool { return m.Proof.Contents != nil }); i >= 0 {
 		told.Set(metricBackupTime, unix(all[i].Created))
 		told.Set(metricBackupBytes, float64(all[i].Database.Size))
 	}
-	return err
 }
 
-// tellPaused tells since when updates are paused. A flag that was set by hand
-// does not say; it is reckoned from the look that finds it.
-func (t *Target) tellPaused(ctx context.Context, told *monitoring.Told) error {
-	c, err := t.cache()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	p, err := c.Paused(ctx, t.Config.Cache.PauseKey)
+// tellPaused tells since when updates are paused, where somebody has to resume
+// them: a pause that ends by itself is none, and nobody would tell of its end.
+// A flag that was set by hand does not say since when it is there; it is
+// reckoned from the look that finds it.
+func tellPaused(told *monitoring.Told, p *cache.Pause, now time.Time) {
 	switch {
-	case err != nil:
-		return err
-	case p == nil:
+	case p == nil || p.Until != nil:
 		told.Set(metricPaused, 0)
 	case p.Since.IsZero():
-		told.Set(metricPaused, unix(t.Now()))
+		told.Set(metricPaused, unix(now))
 	default:
 		told.Set(metricPaused, unix(p.Since))
 	}
-	return nil
 }
 
 // unix is a time as Prometheus has it.

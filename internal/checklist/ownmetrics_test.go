@@ -75,9 +75,17 @@ func series(t *testing.T, text []byte, environment string) map[string]float64 {
 	return all
 }
 
+// telling is a teller of a target that holds its lease.
+func (t *Target) telling() *teller {
+	if t.Config.Monitoring.Pushgateway == "" && t.Config.Monitoring.Textfile == "" {
+		t.Config.Monitoring.Textfile = "/nowhere"
+	}
+	return newTeller(t, func() bool { return false })
+}
+
 func (t *Target) told(tt *testing.T, running string) map[string]float64 {
 	tt.Helper()
-	told, err := t.ownMetrics(tt.Context(), running)
+	told, err := t.telling().look(tt.Context(), running)
 	must(tt, err)
 	text, err := told.Text(t.Config.Environment)
 	must(tt, err)
@@ -195,6 +203,11 @@ func TestOwnMetricsOfAPauseByHand(t *testing.T) {
 	if got := target.told(t, "")["etf_deploy_updates_paused_timestamp_seconds"]; time.Since(time.Unix(int64(got), 0)) > time.Minute {
 		t.Errorf("since %v", got)
 	}
+	// One that ends by itself needs nobody, and nobody tells that it has ended.
+	must(t, client.Set(t.Context(), pauseKey, "1", time.Hour).Err())
+	if got := target.told(t, ""); got["etf_deploy_updates_paused_timestamp_seconds"] != 0 {
+		t.Errorf("%v", got)
+	}
 }
 
 // backedUp writes a manifest.
@@ -272,11 +285,11 @@ func TestTextfile(t *testing.T) {
 	}
 
 	// Another environment on the same host, with a name that is no file's.
-	told, err := target.ownMetrics(t.Context(), "")
+	told, err := target.telling().look(t.Context(), "")
 	must(t, err)
 	const other = `../"x y" {{ . }}`
 	target.Config.Environment = other
-	must(t, target.deliver(t.Context(), told))
+	must(t, target.deliver(t.Context(), told, true))
 	both := fetched(t, exporter.URL+"/metrics", "sandbox")
 	for _, name := range []string{"etf_deploy_interrupted", "etf_deploy_interrupted environment=" + other} {
 		if _, there := both[name]; !there || both["node_textfile_scrape_error"] != 0 {
@@ -306,6 +319,10 @@ func TestToldFromTheBeginOn(t *testing.T) {
 		must(t, err)
 		return series(t, text, target.Config.Environment)
 	}
+	until(t, "told", func() bool {
+		_, err := os.Stat(filepath.Join(folder, monitoring.TextfileName(target.Config.Environment)))
+		return err == nil
+	})
 	got := read()
 	if got["etf_deploy_interrupted"] != 1 || got["etf_deploy_heard_timestamp_seconds"] < unix(time.Now().Add(-time.Minute)) {
 		t.Errorf("at its begin: %v", got)

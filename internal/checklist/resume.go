@@ -158,6 +158,7 @@ func (t *Target) Resume(ctx context.Context, undo bool, wait time.Duration) (*st
 	}
 	i := slices.IndexFunc(open, func(log journal.Log) bool { return wanted == "" || log.Header().ID == wanted })
 	if i < 0 {
+		t.tellAgain(ctx)
 		return nil, ErrNothingToResume
 	}
 	log := open[i]

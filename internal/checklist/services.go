@@ -109,8 +109,8 @@ func (t *Target) startServices(ctx context.Context, r *step.Run, id string) erro
 	if err := errors.Join(apiErr, workerErr); err != nil {
 		return err
 	}
-	t.maintenance.over(ctx)
 	_, err := t.clearCache(ctx, r)
+	t.maintenance.over(ctx)
 	return err
 }
 

@@ -193,11 +193,11 @@ func (held *heldLease) stage(op *step.Operation, kind string, o Options) error {
 	if agenda.Keep || kind == "verify:criteria" || !serviceTouched(op.Journal().Log(), agenda) {
 		return op.End(held.ctx, journal.Succeeded, "")
 	}
-	t.maintenance.rest(held.ctx)
+	held.briefly(farewell/2, t.maintenance.rest)
 	if err := op.Journal().Append(held.ctx, journal.Record{Type: journal.Park, Text: kind}); err != nil {
 		return err
 	}
-	held.tellEnd()
+	held.briefly(farewell, held.teller.end)
 	held.park(t.Now().Add(t.Config.Operation.Parked))
 	t.Observer.Log("stage", fmt.Sprintf("%s is kept for its next stage for %s: %s; `resume` does all that is left, `resume -undo` takes the service back",
 		op.ID(), t.Config.Operation.Parked, join(stepsLeft(op.Journal().Log(), agenda.asFarAs(op.Journal().Log())))))

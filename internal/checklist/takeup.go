@@ -28,7 +28,7 @@ func (held *heldLease) takeUp(ctx context.Context, log journal.Log, purpose stri
 	}); err != nil {
 		return op, err
 	}
-	held.tell(op.ID())
+	held.teller.begin(ctx, j)
 	if err := t.maintenance.takeOver(ctx, op); err != nil {
 		return op, err
 	}

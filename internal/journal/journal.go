@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path"
 	"regexp"
@@ -166,12 +167,20 @@ func (j *Journal) Log() Log {
 	return l
 }
 
+// ErrEnded says that a fact came too late: behind its end it would open the
+// operation again.
+var ErrEnded = errors.New("the operation has ended")
+
 // Append records r and returns when it is on the disk. It does not end with
 // the context's cancellation: that a step was stopped must be written too.
-// Facts are kept as they are, texts redacted.
+// Facts are kept as they are, texts redacted. The error is ErrEnded for a fact
+// behind the end.
 func (j *Journal) Append(ctx context.Context, r Record) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if r.Type == Note && j.log.Last().Type == End {
+		return fmt.Errorf("noting %s: %w", r.Key, ErrEnded)
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
 	if j.unsure && r.Type != Torn {

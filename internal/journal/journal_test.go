@@ -434,3 +434,78 @@ func TestFileIsOnlyAppendedTo(t *testing.T) {
 		t.Errorf("it is worked on under token %d", got)
 	}
 }
+
+// A fact behind the end would open the operation again; going on with it is
+// said first.
+func TestNoFactBehindTheEnd(t *testing.T) {
+	j, file := create(t)
+	note := journal.Record{Type: journal.Note, Key: "k", Value: []byte("1")}
+	add(t, j, note, journal.Record{Type: journal.End, Outcome: journal.Left})
+	if err := j.Append(ctx, note); !errors.Is(err, journal.ErrEnded) {
+		t.Errorf("%v", err)
+	}
+	if got := read(t, file).Outcome(); got != journal.Left {
+		t.Errorf("the outcome is %q", got)
+	}
+	add(t, j, journal.Record{Type: journal.HandOver}, note)
+}
+
+// Of each kind as many are read as are wanted, newest first.
+func TestEach(t *testing.T) {
+	dir := t.TempDir()
+	for i, kind := range []string{"deploy", "backup:create", "deploy", "deploy"} {
+		id := journal.NewID(kind, time.Date(2026, 11, 23, i, 0, 0, 0, time.UTC))
+		if _, err := journal.Create(ctx, local, dir, journal.Header{ID: id, Kind: kind}, clock()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, filepath.Join(dir, "20261123T050000Z-deploy-abcdef.jsonl"), "{}\nx\n{}\n")
+	var ids, read []string
+	err := journal.Each(ctx, local, dir, func(id, kind string) bool {
+		ids = append(ids, id)
+		return kind == "deploy" && len(read) < 2
+	}, func(log journal.Log) { read = append(read, log.Header().ID[:11]) })
+	if err == nil || !strings.Contains(err.Error(), "20261123T050000Z") || len(ids) != 5 || !cmp.Equal(read, []string{"20261123T03", "20261123T02"}) {
+		t.Errorf("%v, chosen of %v, %v", read, ids, err)
+	}
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := journal.Each(ended, local, dir, func(string, string) bool { return true }, func(journal.Log) { t.Error("read") }); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}
+
+// How an operation ended is read from the end of its journal, whatever lies
+// there.
+func TestOutcomeFromTheEnd(t *testing.T) {
+	j, file := create(t)
+	outcome := func() string {
+		t.Helper()
+		got, err := journal.Outcome(ctx, local, file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	for range 200 {
+		add(t, j, journal.Record{Type: journal.Note, Key: "k", Value: []byte(`"` + strings.Repeat("v", 100) + `"`)})
+	}
+	if got := outcome(); got != "" {
+		t.Errorf("of one that has not ended: %q", got)
+	}
+	add(t, j, journal.Record{Type: journal.End, Outcome: journal.Succeeded})
+	if got := outcome(); got != journal.Succeeded {
+		t.Errorf("%q", got)
+	}
+	add(t, j, journal.Record{Type: journal.HandOver}, journal.Record{Type: journal.End, Outcome: journal.Left, Text: strings.Repeat("why ", 5000)})
+	if got := outcome(); got != journal.Left {
+		t.Errorf("with a long text: %q", got)
+	}
+	write(t, file, content(t, file), `{"v":1,"type":"ha`)
+	if got := outcome(); got != journal.Left {
+		t.Errorf("with a line that was cut off: %q", got)
+	}
+	if _, err := journal.Outcome(ctx, local, file+"x"); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+}

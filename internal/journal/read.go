@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
 	"slices"
@@ -115,44 +116,72 @@ func NewestTime(ctx context.Context, h host.Host, dir string) (time.Time, error)
 // Newest reads the journals in dir, newest first, as far as the first one that
 // is last, which it includes: there may be a thousand. With nil it reads them
 // all. Those that cannot be read are reported as errors beside the good ones.
-func Newest(ctx context.Context, h host.Host, dir string, last func(Log) bool) ([]Log, error) {
-	return read(ctx, h, dir, func(string) bool { return true }, last)
+func Newest(ctx context.Context, h host.Host, dir string, last func(Log) bool) (logs []Log, err error) {
+	enough := false
+	err = Each(ctx, h, dir, func(string, string) bool { return !enough }, func(log Log) {
+		logs = append(logs, log)
+		enough = last != nil && last(log)
+	})
+	return logs, err
 }
 
-// Chosen reads those of the journals in dir, newest first, whose kind is
-// chosen. It is written as in their names: rollback-immediate.
-func Chosen(ctx context.Context, h host.Host, dir string, choose func(kind string) bool) ([]Log, error) {
-	return read(ctx, h, dir, choose, nil)
-}
-
-func read(ctx context.Context, h host.Host, dir string, choose func(kind string) bool, last func(Log) bool) ([]Log, error) {
+// Each reads those of the journals in dir that are chosen, newest first, each
+// before the next one is chosen. A kind is written as in their names:
+// rollback-immediate. Those that cannot be read are reported as errors.
+func Each(ctx context.Context, h host.Host, dir string, choose func(id, kind string) bool, see func(Log)) error {
 	names, err := h.List(ctx, dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("listing the journals: %w", err)
+		return fmt.Errorf("listing the journals: %w", err)
 	}
-	var logs []Log
 	var faults []error
 	for _, name := range slices.Backward(names) {
 		id, isJournal := strings.CutSuffix(name, ".jsonl")
 		parts := idForm.FindStringSubmatch(id)
-		if !isJournal || parts == nil || !choose(parts[1]) {
+		if !isJournal || parts == nil || !choose(id, parts[1]) {
 			continue
 		}
 		if ctx.Err() != nil {
-			return logs, errors.Join(append(faults, fmt.Errorf("listing the journals: %w", context.Cause(ctx)))...)
+			return errors.Join(append(faults, fmt.Errorf("listing the journals: %w", context.Cause(ctx)))...)
 		}
 		log, err := Read(ctx, h, path.Join(dir, name))
 		if err != nil {
 			faults = append(faults, err)
 			continue
 		}
-		logs = append(logs, log)
-		if last != nil && last(log) {
-			break
-		}
+		see(log)
 	}
-	return logs, errors.Join(faults...)
+	return errors.Join(faults...)
+}
+
+// endOf is how much of a journal's end Outcome reads at first.
+const endOf = 8 << 10
+
+// Outcome is how the operation of a journal ended, empty where it has not,
+// from the end of the file alone if possible.
+func Outcome(ctx context.Context, h host.Host, file string) (string, error) {
+	info, err := h.Stat(ctx, file)
+	if err != nil {
+		return "", fmt.Errorf("reading the journal: %w", err)
+	}
+	r, _, err := h.Open(ctx, file, max(0, info.Size-endOf))
+	if err != nil {
+		return "", fmt.Errorf("reading the journal: %w", err)
+	}
+	defer r.Close()
+	end, err := io.ReadAll(io.LimitReader(r, endOf))
+	if err != nil {
+		return "", fmt.Errorf("reading the journal: %w", err)
+	}
+	end = bytes.TrimSuffix(end, []byte("\n"))
+	if last, err := decode(end[bytes.LastIndexByte(end, '\n')+1:]); err == nil {
+		return Log{Records: []Record{last}}.Outcome(), nil
+	}
+	log, err := Read(ctx, h, file)
+	if err != nil {
+		return "", err
+	}
+	return log.Outcome(), nil
 }

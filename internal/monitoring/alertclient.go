@@ -55,9 +55,16 @@ func (a AlertClient) Set(ctx context.Context, s Silence) (id string, err error) 
 	return answer.SilenceID, err
 }
 
-// Prolong sets s in the place of the silence with this id: the same one, where
-// it is still in force. It returns the id.
-func (a AlertClient) Prolong(ctx context.Context, id string, s Silence) (string, error) {
+// Prolong lets a silence last so long from now on: the one with this id, where
+// it is still in force, or else a new one. It returns the id.
+func (a AlertClient) Prolong(ctx context.Context, id string, lasts time.Duration, now func() time.Time, s Silence) (string, error) {
+	ahead, err := a.Ahead(ctx, now)
+	if err != nil {
+		return id, err
+	}
+	// One that would begin later than now by Alertmanager's clock would not be in
+	// force yet; one in the past it lets begin now.
+	s.StartsAt, s.EndsAt = now().Add(ahead-time.Minute).UTC(), now().Add(ahead+lasts).UTC()
 	if id != "" {
 		old, err := a.Silence(ctx, id)
 		if err != nil && !errors.Is(err, ErrNoSilence) {
@@ -68,6 +75,23 @@ func (a AlertClient) Prolong(ctx context.Context, id string, s Silence) (string,
 		}
 	}
 	return a.Set(ctx, s)
+}
+
+// Ahead is how much Alertmanager's clock is ahead of one. It tells whole
+// seconds, so that less than two are none.
+func (a AlertClient) Ahead(ctx context.Context, now func() time.Time) (time.Duration, error) {
+	_, header, err := a.request(ctx, http.MethodGet, "/api/v2/status", nil)
+	if err != nil {
+		return 0, err
+	}
+	there, err := http.ParseTime(header.Get("Date"))
+	if err != nil {
+		return 0, nil // then it cannot be known
+	}
+	if ahead := there.Sub(now()); ahead.Abs() >= 2*time.Second {
+		return ahead, nil
+	}
+	return 0, nil
 }
 
 // Silence reads a silence; the error is ErrNoSilence where there is none.
@@ -116,7 +140,7 @@ func (a AlertClient) Alerts(ctx context.Context, filters ...string) (all []HeldA
 // Requests counts what Alertmanager has sent by each kind of integration
 // (email, webhook, slack), and what of that was refused or did not get through.
 func (a AlertClient) Requests(ctx context.Context) (sent, failed map[string]float64, err error) {
-	body, err := a.request(ctx, http.MethodGet, "/metrics", nil)
+	body, _, err := a.request(ctx, http.MethodGet, "/metrics", nil)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -157,7 +181,7 @@ func (a AlertClient) do(ctx context.Context, method, path string, in, out any) e
 			return err
 		}
 	}
-	body, err := a.request(ctx, method, path, content)
+	body, _, err := a.request(ctx, method, path, content)
 	if err != nil || out == nil {
 		return err
 	}
@@ -167,29 +191,29 @@ func (a AlertClient) do(ctx context.Context, method, path string, in, out any) e
 	return nil
 }
 
-func (a AlertClient) request(ctx context.Context, method, path string, content []byte) ([]byte, error) {
+func (a AlertClient) request(ctx context.Context, method, path string, content []byte) ([]byte, http.Header, error) {
 	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(a.URL, "/")+path, bytes.NewReader(content))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if content != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	res, err := a.Client.Do(req)
 	if err != nil {
-		return nil, withoutAddress(err)
+		return nil, nil, withoutAddress(err)
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, 8<<20))
 	switch {
 	case err != nil:
-		return nil, withoutAddress(err)
+		return nil, nil, withoutAddress(err)
 	case res.StatusCode == http.StatusNotFound && strings.HasPrefix(path, "/api/v2/silence/"):
-		return nil, ErrNoSilence
+		return nil, nil, ErrNoSilence
 	case res.StatusCode != http.StatusOK:
-		return nil, fmt.Errorf("asking Alertmanager at %s: it answered %s: %.200s", req.URL.Host, res.Status, bytes.TrimSpace(body))
+		return nil, nil, fmt.Errorf("asking Alertmanager at %s: it answered %s: %.200s", req.URL.Host, res.Status, bytes.TrimSpace(body))
 	}
-	return body, nil
+	return body, res.Header, nil
 }
 
 // withoutAddress leaves out the long address that the HTTP client adds.

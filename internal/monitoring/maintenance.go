@@ -8,9 +8,28 @@ import (
 // DrillAlert is the name of the alert that a drill sends. No rule has it.
 const DrillAlert = "AlertsDrill"
 
-// neverSilenced are the alerts that a maintenance must not hide: that alerts
-// arrive at all, that a maintenance has broken off, and a drill.
-var neverSilenced = []string{"Watchdog", "DeploymentInterrupted", DrillAlert}
+// causedByCutOver are the alerts that a cut-over causes, as regular expressions
+// of their names: each says why. All others go on calling people, above all
+// what a service that is stopped would need to start again: a database or a
+// broker that dies meanwhile, a maintenance that has broken off.
+var causedByCutOver = []string{
+	"NoWorkers",             // they are stopped
+	"QueueGrowing",          // what is due meanwhile waits for them
+	"TargetDown",            // of the API, and of machines with workers alone: see stoppedJobs
+	"UpdateStuck",           // while a long update is waited for none begins, and so no other ends
+	"UpdatesFailing",        // an update that the stop cuts off counts as failed
+	"HighErrorRate",         // so it does here
+	"ErrorBudgetBurn.*",     // and here
+	"FreshnessBudgetBurn.*", // data grow older while no update runs
+	"UpdatesStale",          // the daily update may be due during the stop
+	"MetricsMissing",        // the API answers before the workers, who count updates
+	"MetricsInconsistent",   // each restart lets counters begin again, and an undo restarts once more
+}
+
+// stoppedJobs are the jobs that a cut-over stops. Alerts about others, such as
+// the broker's, are nothing that it causes; those about no job in particular
+// have no such label.
+var stoppedJobs = []string{"", JobService, JobWorker}
 
 // AlertLabels are those that every alert of an environment has.
 func AlertLabels(environment string) map[string]string {
@@ -23,7 +42,8 @@ func MaintenanceMatchers(environment string) []Matcher {
 	return []Matcher{
 		{Name: labelService, Value: serviceName, IsEqual: true},
 		{Name: labelEnvironment, Value: environment, IsEqual: true},
-		{Name: "alertname", Value: strings.Join(neverSilenced, "|"), IsRegex: true}, // none of these
+		{Name: "alertname", Value: strings.Join(causedByCutOver, "|"), IsRegex: true, IsEqual: true},
+		{Name: "job", Value: strings.Join(stoppedJobs, "|"), IsRegex: true, IsEqual: true},
 	}
 }
 
