@@ -10,7 +10,7 @@ import (
 // Only the whole job etf_service keeps other alerts back, and none of those
 // that call everybody: others count updates, too, and are looked at with them.
 func TestWhatADeadTargetInhibits(t *testing.T) {
-	e := committed(t)
+	e := production(t)
 	e.Jobs = slices.Clone(e.Jobs)
 	for i, j := range e.Jobs {
 		if j.urgent() {

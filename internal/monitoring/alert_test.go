@@ -15,17 +15,6 @@ import (
 	"github.com/goldfinch-etf/etf-deploy/internal/config"
 )
 
-const deploy = "../../deploy.yaml"
-
-func committed(t testing.TB) Environment {
-	t.Helper()
-	e, err := Load(deploy, Committed, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return e
-}
-
 // promtool runs it, in a folder, and fails the test with what it prints.
 func promtool(t testing.TB, dir string, args ...string) {
 	t.Helper()
@@ -49,7 +38,7 @@ func sideBySide(t testing.TB, dir string, files ...string) {
 // Each alert says when it fires and when it does not, what to look at and what
 // to run, and inhibits only what there is.
 func TestCatalogIsWhole(t *testing.T) {
-	e := committed(t)
+	e := production(t)
 	all := Alerts(e)
 	for i, a := range all {
 		if slices.ContainsFunc(all[:i], func(b Alert) bool { return b.Name == a.Name }) {
@@ -83,7 +72,7 @@ func TestCatalogIsWhole(t *testing.T) {
 
 // No two alerts keep each other back: neither would be sent.
 func TestInhibitionHasOneDirection(t *testing.T) {
-	all := Alerts(committed(t))
+	all := Alerts(production(t))
 	inhibits := map[string][]string{}
 	for _, a := range all {
 		inhibits[a.Name] = a.Inhibits
@@ -107,7 +96,7 @@ func TestInhibitionHasOneDirection(t *testing.T) {
 // What is stale after a day has an escalation of its own: nothing that calls
 // sooner keeps it back, or all would be called at once when that is over.
 func TestNothingKeepsUpdatesStaleBack(t *testing.T) {
-	for _, a := range Alerts(committed(t)) {
+	for _, a := range Alerts(production(t)) {
 		if slices.Contains(a.Inhibits, "UpdatesStale") {
 			t.Errorf("%s keeps UpdatesStale back", a.Name)
 		}
@@ -117,7 +106,7 @@ func TestNothingKeepsUpdatesStaleBack(t *testing.T) {
 // The nine traps are all among the scenarios.
 func TestTrapsAreWhole(t *testing.T) {
 	found := map[int]bool{}
-	for _, s := range Scenarios(committed(t)) {
+	for _, s := range Scenarios(production(t)) {
 		found[s.Trap] = true
 	}
 	for n := 1; n <= 9; n++ {
@@ -162,7 +151,7 @@ func TestAlertsFireAndStaySilent(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := committed(t)
+			e := production(t)
 			change(&e)
 			files, err := Generate(e, AlertRules, AlertTests, AlertDayTests)
 			if err != nil {
@@ -221,7 +210,7 @@ func only(t testing.TB, f File, names ...string) File {
 // has them.
 func shortened(t testing.TB, by float64) Environment {
 	t.Helper()
-	c, err := config.LoadWith(deploy, Committed, config.Options{Needs: needs})
+	c, err := config.LoadWith(deployYAML, Committed, config.Options{Needs: needs})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +229,7 @@ func shortened(t testing.TB, by float64) Environment {
 // Where nothing but the service and its workers is collected, alerts that could never fire
 // are left out, and the files say which and why.
 func TestWhatCannotFireIsLeftOut(t *testing.T) {
-	e := committed(t)
+	e := production(t)
 	e.Jobs = slices.DeleteFunc(e.Jobs, func(j Job) bool { return j.Name != JobService && j.Name != JobWorker })
 	rules, err := AlertRules(e)
 	if err != nil {
@@ -269,7 +258,7 @@ func TestWhatCannotFireIsLeftOut(t *testing.T) {
 // The plan's own two rules through the same scenarios: what the table says of
 // them is what promtool finds.
 func TestThePlansRules(t *testing.T) {
-	files, err := planTests(committed(t))
+	files, err := planTests(production(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -287,7 +276,7 @@ func TestThePlansRules(t *testing.T) {
 // deploy.yaml can name each alert of the catalog whose time it can set, and
 // no other; what it says is what the alert holds for.
 func TestHeldAlertsAreTheCatalogs(t *testing.T) {
-	e := committed(t)
+	e := production(t)
 	e.Alerts.For = map[string]time.Duration{}
 	for i, name := range config.HeldAlerts {
 		e.Alerts.For[name] = time.Duration(i+7) * time.Hour

@@ -80,7 +80,7 @@ type spoiling struct {
 
 // Each rule of the lint finds what it is there for; what is generated passes.
 func TestAlertLint(t *testing.T) {
-	e := committed(t)
+	e := production(t)
 	_, e.Folder = generatedAlerts(t, e)
 	for _, table := range []map[string]spoiling{spoiltRules, spoiltTests, spoiltRunbook, spoiltRoutes, spoiltInhibitions, spoiltDashboard} {
 		for name, c := range table {
@@ -104,8 +104,8 @@ func TestAlertLint(t *testing.T) {
 
 // The judges are asked, and what they find is told with their words.
 func TestJudges(t *testing.T) {
-	_, dir := generatedAlerts(t, committed(t))
-	e := committed(t)
+	_, dir := generatedAlerts(t, production(t))
+	e := production(t)
 	e.Folder = dir
 	// What takes long is tested elsewhere.
 	for _, file := range []string{TestsFile, DayTestsFile} {
@@ -174,8 +174,8 @@ func rewrite[T any](t testing.TB, path string, change func(*T)) {
 // A tool that is not there is named with its package, each once; files that
 // are not there with the targets that make them.
 func TestJudgesThatAreMissing(t *testing.T) {
-	_, dir := generatedAlerts(t, committed(t))
-	e := committed(t)
+	_, dir := generatedAlerts(t, production(t))
+	e := production(t)
 	e.Folder = dir
 	t.Setenv("PATH", t.TempDir())
 	_, err := TestAlerts(t.Context(), e, host.Local{}, "/nowhere/promtool")
@@ -196,7 +196,7 @@ func TestJudgesThatAreMissing(t *testing.T) {
 
 // Names with quotes, line ends and braces arrive as they are.
 func TestAwkwardNamesAreRouted(t *testing.T) {
-	e := committed(t)
+	e := production(t)
 	e.Name = "a\"b\\c\nd{{ .x }}"
 	e.Alerts.Contacts[0].Chat = `#x{{ template "y" }}"`
 	f, dir := generatedAlerts(t, e)

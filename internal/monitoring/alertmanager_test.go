@@ -28,7 +28,7 @@ func TestWatchdogGoesToTheSwitch(t *testing.T) {
 		}, receiverNobody, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := committed(t)
+			e := production(t)
 			c.change(&e)
 			f, dir := generatedAlerts(t, e)
 			if problems := f.lint(); len(problems) > 0 {
@@ -58,7 +58,7 @@ func TestWatchdogGoesToTheSwitch(t *testing.T) {
 
 // A note stands beside the verdicts and changes none.
 func TestNotesAreNoFaults(t *testing.T) {
-	e := committed(t)
+	e := production(t)
 	e.Alerts.Watchdog, e.Alerts.WatchdogTokenFile = "", ""
 	_, e.Folder = generatedAlerts(t, e)
 	for _, file := range []string{TestsFile, DayTestsFile} { // what takes long is tested elsewhere

@@ -32,7 +32,7 @@ const same = "is as it should be"
 // should not. With ETF_MUTANTS=all, times that are doubled and limits that are
 // doubled or halved are told of too: not each of them is worth a test.
 func TestMutantsAreNoticed(t *testing.T) {
-	files, err := Generate(committed(t), AlertRules, AlertTests, AlertDayTests)
+	files, err := Generate(production(t), AlertRules, AlertTests, AlertDayTests)
 	if err != nil {
 		t.Fatal(err)
 	}

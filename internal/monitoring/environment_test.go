@@ -123,7 +123,7 @@ func TestWhatIsCollectedTwice(t *testing.T) {
 
 // What the generators cannot use is said together with everything else.
 func TestFaultsOfJobsAreSaidWithAllOthers(t *testing.T) {
-	text, err := os.ReadFile(deploy)
+	text, err := os.ReadFile(deployYAML)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 
 // What is written by hand stays, byte for byte, also when its alert is gone.
 func TestRunbookKeepsNotes(t *testing.T) {
-	e := committed(t)
+	e := production(t)
 	first, err := Runbook(e, "")
 	if err != nil {
 		t.Fatal(err)
@@ -52,7 +52,7 @@ func TestRunbookRefusesBrokenMarks(t *testing.T) {
 		"twice":      {"<!-- notes: A -->\n<!-- end of notes: A -->\n<!-- notes: A -->\n<!-- end of notes: A -->\n", "line 3: there are notes of A already"},
 		"wrong name": {"<!-- notes: A -->\n<!-- end of notes: B -->\n", "line 2: notes of B end that have not begun"},
 	} {
-		if _, err := Runbook(committed(t), c.text); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := Runbook(production(t), c.text); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want %q", name, err, c.want)
 		}
 	}
@@ -61,7 +61,7 @@ func TestRunbookRefusesBrokenMarks(t *testing.T) {
 // The silence that the runbook proposes is one that Alertmanager's tool takes
 // apart as it was meant, whatever the environment is called.
 func TestRunbooksSilence(t *testing.T) {
-	e := committed(t)
+	e := production(t)
 	e.Name = `it's "x" \ $HOME`
 	book, err := Runbook(e, "")
 	if err != nil {
@@ -97,7 +97,7 @@ func TestRunbookNamesTargetsThatExist(t *testing.T) {
 			}
 		}
 	}
-	for _, a := range Alerts(committed(t)) {
+	for _, a := range Alerts(production(t)) {
 		check(a.Name, append(a.Runbook.Look, a.Runbook.Run...))
 		if !named.MatchString(strings.Join(append(a.Runbook.Look, a.Runbook.Run...), " ")) {
 			t.Errorf("%s: names no target of this suite", a.Name)
