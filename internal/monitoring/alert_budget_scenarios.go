@@ -28,7 +28,8 @@ func errorFastScenarios(e Environment, hold time.Duration) (fires, silent []Scen
 	for range enoughUpdates - 1 {
 		few = append(few, quiet(2), spell{1, 0, 1})
 	}
-	mended := minutes(60) + e.steps(hold)
+	// By then UpdatesFailing fires as well, however long it has to hold.
+	mended := minutes(60) + e.steps(max(hold, e.hold("UpdatesFailing", 2*time.Minute)+e.window(15*time.Minute)))
 	silent = []Scenario{
 		course("fewer fail than 6 times the budget", e.at(0, e.window(time.Hour), hold), failing(b.times(5.4), forever)),
 		course("after hours without a failure, for an hour fewer fail than 14.4 times the budget",
@@ -38,7 +39,7 @@ func errorFastScenarios(e Environment, hold time.Duration) (fires, silent []Scen
 		course("hours of failures are over, and for some minutes they return", e.after(minutes(2*60+60+12)),
 			failing(b.times(12), minutes(2*60)), failing(0, minutes(60)), failing(b.times(9), forever)),
 		course("fewer than enough end within an hour, and all fail", e.after(3*len(few)/2), few...),
-		{Name: "for an hour each fails, one a minute, and for a quarter of one no more", At: e.after(mended + minutes(15)),
+		{Name: "for an hour and longer each fails, one a minute, and for a quarter of one no more", At: e.after(mended + minutes(15)),
 			Series: e.traffic(spell{mended, 0, 1}, spell{forever, 1, 0}), Outlived: "ErrorBudgetBurnFast", MendedAt: e.after(mended + 1)},
 		e.inTurn(e.at(0, e.resetsWindow(), hold)),
 	}
