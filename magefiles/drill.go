@@ -5,9 +5,7 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"strings"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/checklist"
 )
@@ -19,7 +17,11 @@ func (Alerts) Drill(ctx context.Context,
 	yes *bool, // also where real contacts are called
 ) error {
 	return on(ctx, func(ctx context.Context, t *checklist.Target) error {
-		if err := mayCall(ctx, t, yes); err != nil {
+		var asked func(context.Context, string) (string, error)
+		if atTerminal() {
+			asked = ask
+		}
+		if err := t.MayDrill(ctx, set(yes), asked); err != nil {
 			return err
 		}
 		seen, err := t.Drill(ctx, set(silence))
@@ -28,21 +30,4 @@ func (Alerts) Drill(ctx context.Context,
 		}
 		return errors.Join(err, seen.Write(os.Stdout, set(json)))
 	})
-}
-
-// mayCall asks before real contacts are called, whatever `confirm` says.
-func mayCall(ctx context.Context, t *checklist.Target, yes *bool) error {
-	real, err := t.RealContacts()
-	if err != nil || len(real) == 0 || set(yes) {
-		return err
-	}
-	who := strings.Join(real, ", ")
-	if !atTerminal() {
-		return fmt.Errorf("%w: the drill really calls %s, and nobody is here to be asked: -yes calls them", checklist.ErrUsage, who)
-	}
-	answer, err := ask(ctx, fmt.Sprintf("The drill really calls %s. Go on? [y/N] ", who))
-	if err == nil && !strings.HasPrefix(answer, "y") {
-		err = errors.New("declined: nobody was called")
-	}
-	return err
 }

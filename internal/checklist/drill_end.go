@@ -43,41 +43,77 @@ func (d *drill) whyNot(c *drilled, alert monitoring.HeldAlert) string {
 // cleanUp ends alert and silence and sees both gone. Contacts that are ours
 // then hear that it is over, where that does not take long.
 func (d *drill) cleanUp(ctx context.Context) error {
-	interrupted := ctx.Err() != nil
-	ctx = context.WithoutCancel(ctx)
-	if interrupted {
+	tidying, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*d.t.Config.Timeouts.Connect)
+	defer cancel()
+	if ctx.Err() != nil {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, 3*time.Second)
+		tidying, cancel = context.WithTimeout(tidying, 3*time.Second)
 		defer cancel()
 	}
+	if err := errors.Join(d.endAlert(tidying), d.endSilence(tidying)); err != nil {
+		return fmt.Errorf("tidying up after the drill: %w", err)
+	}
+	d.awaitEnd(ctx)
+	return nil
+}
+
+func (d *drill) endAlert(ctx context.Context) error {
 	err := d.post(ctx, 0)
-	for end := time.Now().Add(d.t.Config.Timeouts.Connect); err == nil; {
+	for err == nil {
 		var alert *monitoring.HeldAlert
 		if alert, err = d.held(ctx); err == nil && alert == nil {
-			break
-		}
-		if time.Now().After(end) {
-			err = errors.New("the drill's alert is still there, and ends by itself within a minute")
+			return nil
 		}
 		err = errors.Join(err, sleep(ctx, 50*time.Millisecond))
 	}
-	if d.silenced != "" {
-		limited, cancel := context.WithTimeout(ctx, d.t.Config.Timeouts.Connect)
-		defer cancel()
-		err = errors.Join(err, d.am.Expire(limited, d.silenced))
+	return fmt.Errorf("%w: the drill's alert may still be there, and ends by itself within a minute", err)
+}
+
+// drillMatchers match the drill's alert and no other's.
+func (d *drill) drillMatchers() []monitoring.Matcher {
+	return []monitoring.Matcher{{Name: "drill", Value: d.id, IsEqual: true}}
+}
+
+// setSilence does what a person does who takes an alert on.
+func (d *drill) setSilence(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, d.t.Config.Timeouts.Connect)
+	defer cancel()
+	id, err := d.am.Prolong(ctx, d.silenced, alertLasts, d.t.Now, monitoring.Silence{CreatedBy: Whoami(), Comment: "drill " + d.id, Matchers: d.drillMatchers()})
+	if err == nil {
+		d.silenced = id
 	}
-	if err != nil {
-		return fmt.Errorf("tidying up after the drill: %w", err)
-	}
-	if interrupted || d.receiver == nil || d.toldOver > time.Minute {
+	return err
+}
+
+// endSilence ends what there is of silences: a call that was cut off may have
+// made one.
+func (d *drill) endSilence(ctx context.Context) error {
+	if !d.silence {
 		return nil
 	}
-	for end := time.Now().Add(d.toldOver + 5*time.Second); !d.heardEnd() && time.Now().Before(end); {
-		if err := sleep(ctx, 100*time.Millisecond); err != nil {
-			return err
+	all, err := d.am.Silences(ctx, fmt.Sprintf("drill=%q", d.id))
+	for _, s := range all {
+		err = errors.Join(err, d.am.Expire(ctx, s.ID))
+	}
+	return err
+}
+
+// overPatience is how long contacts of ours are waited for to hear that the
+// alert is over.
+const overPatience = time.Minute
+
+// awaitEnd waits until contacts of ours have heard that the alert is over.
+func (d *drill) awaitEnd(ctx context.Context) {
+	if ctx.Err() != nil || d.receiver == nil || d.toldOver > overPatience {
+		return
+	}
+	for end := d.t.Now().Add(d.toldOver + 5*time.Second); !d.heardEnd() && d.t.Now().Before(end); {
+		if sleep(ctx, 100*time.Millisecond) != nil {
+			return // nobody knows who would have heard
 		}
 	}
-	return nil
+	// What is silenced at the very moment in which it ends, nobody hears of.
+	d.awaited = d.silenced == ""
 }
 
 // heardEnd notes which of our contacts have heard that the alert is over, and
@@ -88,7 +124,7 @@ func (d *drill) heardEnd() bool {
 		if !c.own || !c.called() || c.Resolved != nil {
 			continue
 		}
-		at, ok := d.receiver.heard(c.path, "resolved")
+		at, ok := d.heard(c, "resolved")
 		if all = all && ok; ok {
 			after := at.Sub(d.sent).Seconds()
 			c.Resolved = &after

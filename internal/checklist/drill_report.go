@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,8 +17,11 @@ type DrillReport struct {
 	Environment string         `json:"environment"`
 	Drill       string         `json:"drill"` // label of the alert
 	Sent        time.Time      `json:"sent"`
-	Silenced    bool           `json:"silenced"` // once the first contact was called
+	Silenced    bool           `json:"silenced"`             // once the first contact was called
+	BrokenOff   bool           `json:"broken_off,omitempty"` // who was not called might have been
 	Contacts    []DrillContact `json:"contacts"`
+
+	toldOver time.Duration // until contacts hear that it is over
 }
 
 // A DrillContact is a contact in a drill.
@@ -25,7 +29,7 @@ type DrillContact struct {
 	Level    string   `json:"level"`
 	Name     string   `json:"name"`
 	Way      string   `json:"way"`                // email, webhook, slack
-	Seen     string   `json:"seen"`               // SeenArrived or SeenSent
+	Seen     string   `json:"seen,omitempty"`     // that it was called: SeenArrived or SeenSent
 	Due      float64  `json:"due"`                // when it should be called
 	After    *float64 `json:"after,omitempty"`    // when it was
 	Resolved *float64 `json:"resolved,omitempty"` // when it heard that the alert is over
@@ -56,15 +60,20 @@ func (c *drilled) awaited(since time.Duration) bool {
 	return !c.called() && !c.lost && since <= c.due+drillPatience
 }
 
-// report judges what was seen.
-func (d *drill) report() *DrillReport {
-	r := &DrillReport{Environment: d.t.Config.Environment, Drill: d.id, Sent: d.sent.UTC(), Silenced: d.silenced != ""}
+// report judges what was seen, of a drill that was broken off only what is
+// known for certain.
+func (d *drill) report(brokenOff bool) *DrillReport {
+	r := &DrillReport{Environment: d.t.Config.Environment, Drill: d.id, Sent: d.sent.UTC(), Silenced: d.silenced != "", BrokenOff: brokenOff, toldOver: d.toldOver}
 	for i, c := range d.contacts {
-		c.Seen = SeenSent
-		if c.own {
+		switch {
+		case c.called() && c.own:
 			c.Seen = SeenArrived
+		case c.called():
+			c.Seen = SeenSent
 		}
-		c.Fault = d.fault(i)
+		if c.called() || c.lost || !brokenOff {
+			c.Fault = d.fault(i)
+		}
 		r.Contacts = append(r.Contacts, c.DrillContact)
 	}
 	return r
@@ -86,6 +95,8 @@ func (d *drill) fault(contact int) string {
 		return fmt.Sprintf("called too early: %s was to be waited", report.Duration(c.due))
 	case contact > 0 && d.contacts[contact-1].called() && *c.After < *d.contacts[contact-1].After:
 		return "called before " + d.contacts[contact-1].Level
+	case d.awaited && c.own && c.Resolved == nil:
+		return fmt.Sprintf("did not hear within %s that it is over", report.Duration(d.toldOver+5*time.Second))
 	}
 	return ""
 }
@@ -115,22 +126,27 @@ func (r *DrillReport) Write(w io.Writer, asJSON bool) error {
 	if asJSON {
 		return writeJSON(w, "drill", r)
 	}
-	seconds := func(s *float64) string {
+	seconds := func(s *float64, none string) string {
 		if s == nil {
-			return ""
+			return none
 		}
 		return report.Duration(time.Duration(*s * float64(time.Second)))
 	}
 	table := report.NewTable("contact", "name", "by", "due", "after", "over", "result", "")
 	for _, c := range r.Contacts {
-		result := c.Seen
+		result, over := c.Seen, "not seen"
 		switch {
 		case c.Fault != "":
 			result = "fault"
+		case c.After == nil && r.BrokenOff:
+			result = "not known"
 		case c.After == nil:
 			result = "not called"
 		}
-		table.Row(c.Level, c.Name, c.Way, seconds(&c.Due), seconds(c.After), seconds(c.Resolved), result, strings.Join(nonEmpty(c.Fault, c.Text), "; "))
+		if c.After == nil {
+			over = ""
+		}
+		table.Row(c.Level, c.Name, c.Way, seconds(&c.Due, ""), seconds(c.After, ""), seconds(c.Resolved, over), result, strings.Join(nonEmpty(c.Fault, c.Text), "; "))
 	}
 	table.Right(3, 4, 5)
 	return errors.Join(table.Write(w), r.writeNotes(w))
@@ -138,14 +154,20 @@ func (r *DrillReport) Write(w io.Writer, asJSON bool) error {
 
 func (r *DrillReport) writeNotes(w io.Writer) error {
 	text := ""
-	if r.Silenced {
-		text = "silenced when the first contact was called: nobody else should be\n"
+	if r.BrokenOff {
+		text = "broken off: who was not called yet might have been\n"
 	}
-	for _, c := range r.Contacts {
-		if c.Seen == SeenSent {
-			text += "sent: Alertmanager counts as many requests of that kind as taken; what it sent for other alerts meanwhile counts too. Ask the contacts whether it arrived.\n"
-			break
-		}
+	if r.Silenced {
+		text += "silenced when the first contact was called: nobody else should be\n"
+	}
+	seen := func(by string) bool {
+		return slices.ContainsFunc(r.Contacts, func(c DrillContact) bool { return c.Seen == by })
+	}
+	if seen(SeenArrived) && r.toldOver > overPatience {
+		text += fmt.Sprintf("over: contacts hear of that within %s (alerts.interval), which was not waited for\n", report.Duration(r.toldOver))
+	}
+	if seen(SeenSent) {
+		text += "sent: Alertmanager counts as many requests of that kind as taken; what it sent for other alerts meanwhile counts too. Ask the contacts whether it arrived, and whether they heard that it is over.\n"
 	}
 	_, err := io.WriteString(w, text)
 	return err

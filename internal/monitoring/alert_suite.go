@@ -144,7 +144,7 @@ func deploymentInterrupted(e Environment) Alert {
 				"`lease:show`: does its holder still live?",
 			},
 			Run: []string{
-				"`resume` goes on with it; `resume -undo` takes it back.",
+				"`resume` goes on with it; `resume -undo` takes it back. Where there is nothing to resume it tells so again, and this alert ends: the operation's own end was not delivered.",
 				"Do not start or stop services by hand before: both look at what they find.",
 			},
 		},

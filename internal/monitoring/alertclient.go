@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -100,6 +101,23 @@ func (a AlertClient) Silence(ctx context.Context, id string) (s Silence, err err
 	return s, err
 }
 
+// Silences lists those in force, or about to be, with all of these matchers,
+// such as drill="x".
+func (a AlertClient) Silences(ctx context.Context, filters ...string) ([]Silence, error) {
+	var all []Silence
+	err := a.do(ctx, http.MethodGet, "/api/v2/silences?"+url.Values{"filter": filters}.Encode(), nil, &all)
+	return slices.DeleteFunc(all, func(s Silence) bool { return s.Status.State == "expired" }), err
+}
+
+// Loaded is the configuration that Alertmanager runs with, its secrets masked.
+func (a AlertClient) Loaded(ctx context.Context) ([]byte, error) {
+	var status struct {
+		Config struct{ Original string }
+	}
+	err := a.do(ctx, http.MethodGet, "/api/v2/status", nil, &status)
+	return []byte(status.Config.Original), err
+}
+
 // Expire ends a silence at once.
 func (a AlertClient) Expire(ctx context.Context, id string) error {
 	return a.do(ctx, http.MethodDelete, "/api/v2/silence/"+url.PathEscape(id), nil, nil)
@@ -122,12 +140,8 @@ func (a AlertClient) Post(ctx context.Context, alert PostedAlert) error {
 // A HeldAlert is an alert that Alertmanager has and that has not ended.
 type HeldAlert struct {
 	Labels    map[string]string
-	StartsAt  time.Time
 	Receivers []struct{ Name string }
-	Status    struct {
-		State                   string // unprocessed, active or suppressed
-		SilencedBy, InhibitedBy []string
-	}
+	Status    struct{ SilencedBy, InhibitedBy []string }
 }
 
 // Alerts lists the alerts that all filters, such as alertname="x", hold for.

@@ -1,15 +1,12 @@
 package alerts
 
 import (
-	"encoding/json"
-	"net"
-	"net/http"
-	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/goldfinch-etf/etf-deploy/internal/monitoring"
 )
 
 // A call is what a contact was told of one alert.
@@ -21,54 +18,32 @@ type call struct {
 	Severity string
 }
 
-// contacts are the webhooks of all contacts of the sandbox.
-type contacts struct {
-	server *http.Server
-
-	mu    sync.Mutex
-	calls []call
-}
+// contacts are the webhooks of all contacts of the sandbox, the newest last:
+// the address is given away now and then.
+type contacts struct{ all []*monitoring.Webhook }
 
 // listen answers at the address that the sandbox's contacts have.
 func (c *contacts) listen(t *testing.T, address string) {
 	t.Helper()
-	u, err := url.Parse(address)
+	w, err := monitoring.Listen(address, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", u.Host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.server = &http.Server{Handler: c, ReadTimeout: 10 * time.Second}
-	go c.server.Serve(l)
+	c.all = append(c.all, w)
 }
 
-func (c *contacts) close() { c.server.Close() }
-
-func (c *contacts) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	var message struct {
-		Alerts []struct {
-			Status string
-			Labels map[string]string
-		}
-	}
-	if err := json.NewDecoder(req.Body).Decode(&message); err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, a := range message.Alerts {
-		c.calls = append(c.calls, call{time.Now(), strings.Trim(req.URL.Path, "/"), a.Status, a.Labels["alertname"], a.Labels["severity"]})
-	}
-}
+func (c *contacts) close() { c.all[len(c.all)-1].Close() }
 
 // since are the calls from a time on.
-func (c *contacts) since(begin time.Time) []call {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(c.calls), func(one call) bool { return one.At.Before(begin) })
+func (c *contacts) since(begin time.Time) (calls []call) {
+	for _, w := range c.all {
+		for _, one := range w.Calls() {
+			if !one.At.Before(begin) {
+				calls = append(calls, call{one.At, strings.Trim(one.Path, "/"), one.Status, one.Labels["alertname"], one.Labels["severity"]})
+			}
+		}
+	}
+	return calls
 }
 
 // told is when a contact was first told of an alert with that status.

@@ -115,7 +115,14 @@ var interruptDeployment = trouble{
 	name: "a deployment is killed half-way", alert: "DeploymentInterrupted",
 	begin: func(t *testing.T, s *stack.Stack) func() {
 		s.MageEnv(t, stack.Faults("release:activate:during=kill"), -1, "deploy", "-ref=next")
-		return func() { s.Mage(t, 0, "resume", "-undo") }
+		m := theMaintenance(t, s)
+		if m.State != "active" || m.Noted != m.ID {
+			t.Errorf("the service is stopped, and its silence is %+v", m)
+		}
+		return func() {
+			s.Mage(t, 0, "resume", "-undo")
+			m.over(t, s)
+		}
 	},
 	meanwhile: silencedDrill,
 }
