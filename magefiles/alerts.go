@@ -27,7 +27,7 @@ func (Alerts) Generate(ctx context.Context,
 // nextPromtool is where alerts:test builds the promtool of Prometheus 3.
 const nextPromtool = "./bin/promtool-3"
 
-// Test lets promtool, amtool and a lint of its own judge the files of alerts that lie there; exit 3 if they find a fault.
+// Test lets promtool, amtool and a lint judge the generated files as they lie there; exit 3 if they find a fault.
 func (Alerts) Test(ctx context.Context,
 	next *bool, // promtool of Prometheus 3 judges too; it is built from source, the first time for minutes
 	json *bool,

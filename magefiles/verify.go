@@ -45,7 +45,7 @@ func (Verify) Performance(ctx context.Context, json, explain *bool) error {
 	return verify(ctx, "verify:performance", json, explain)
 }
 
-// Alerts looks whether Prometheus has alerting rules and an Alertmanager to send to.
+// Alerts holds the rules and routes that are loaded against the generated ones, and looks at what fires.
 func (Verify) Alerts(ctx context.Context, json, explain *bool) error {
 	return verify(ctx, "verify:alerts", json, explain)
 }

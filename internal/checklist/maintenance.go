@@ -20,9 +20,10 @@ import (
 const factSilence = "silence"
 
 // A silence lasts so long, and is prolonged so often while the process lives:
-// one that was killed leaves it to end by itself.
+// one that was killed leaves it to end by itself, and by then
+// DeploymentInterrupted has to fire, which keeps back what the silence did.
 var (
-	silenceLasts = 2 * time.Minute
+	silenceLasts = 4 * time.Minute
 	silenceEvery = 30 * time.Second
 )
 

@@ -2,6 +2,7 @@ package checklist
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -199,5 +200,24 @@ func TestMaintenanceOfAKilledProcess(t *testing.T) {
 	must(t, none.takeOver(t.Context(), r.Operation))
 	if none.hand(t.Context()) {
 		t.Error("a silence of a service that runs again is taken over")
+	}
+}
+
+// When the silence of a killed process goes, what it kept back is not sent:
+// DeploymentInterrupted fires by then, and inhibits it.
+func TestSilenceOutlastsTheLookForTheInterrupted(t *testing.T) {
+	e, err := monitoring.Load("../../deploy.yaml", monitoring.Committed, nil)
+	must(t, err)
+	alerts := monitoring.Alerts(e)
+	i := slices.IndexFunc(alerts, func(a monitoring.Alert) bool { return a.Name == "DeploymentInterrupted" })
+	late := alerts[i].For + 2*(e.Interval+e.Evaluation) // as an alert may be, after the last sign of life
+	if left := silenceLasts - silenceEvery; left <= late {
+		t.Errorf("a kill leaves %s of silence, DeploymentInterrupted may fire after %s", left, late)
+	}
+	if tellEvery >= alerts[i].For {
+		t.Errorf("heard of every %s, interrupted after %s", tellEvery, alerts[i].For)
+	}
+	if !slices.Contains(alerts[i].Inhibits, "NoWorkers") {
+		t.Errorf("it inhibits %v", alerts[i].Inhibits)
 	}
 }

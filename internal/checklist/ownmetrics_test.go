@@ -52,8 +52,9 @@ func stamp(hour, minute int) string {
 	return fmt.Sprintf("%q", time.Date(2026, 11, 22, hour, minute, 0, 0, time.UTC).Format(time.RFC3339))
 }
 
-// series are the samples of a text in Prometheus' format, as "name{label=value} value".
-func series(t *testing.T, text []byte) map[string]float64 {
+// series are the samples of a text in Prometheus' format, as "name label=value,…",
+// without the given environment: those of another one keep it.
+func series(t *testing.T, text []byte, environment string) map[string]float64 {
 	t.Helper()
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(bytes.NewReader(text))
@@ -63,6 +64,9 @@ func series(t *testing.T, text []byte) map[string]float64 {
 		for _, m := range f.GetMetric() {
 			var labels []string
 			for _, l := range m.GetLabel() {
+				if l.GetName() == "environment" && l.GetValue() == environment {
+					continue
+				}
 				labels = append(labels, l.GetName()+"="+l.GetValue())
 			}
 			all[strings.TrimSuffix(name+" "+strings.Join(labels, ","), " ")] = m.GetGauge().GetValue()
@@ -83,9 +87,9 @@ func (t *Target) told(tt *testing.T, running string) map[string]float64 {
 	tt.Helper()
 	told, err := t.telling().look(tt.Context(), running)
 	must(tt, err)
-	text, err := told.Text()
+	text, err := told.Text(t.Config.Environment)
 	must(tt, err)
-	return series(tt, text)
+	return series(tt, text, t.Config.Environment)
 }
 
 func at(hour, minute int) float64 {
@@ -236,14 +240,14 @@ func (t *Target) pause(tt *testing.T) {
 }
 
 // fetched is what a server exposes at an address.
-func fetched(t *testing.T, address string) map[string]float64 {
+func fetched(t *testing.T, address, environment string) map[string]float64 {
 	t.Helper()
 	res, err := http.Get(address)
 	must(t, err)
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
 	must(t, err)
-	return series(t, text)
+	return series(t, text, environment)
 }
 
 // With a real node exporter, and with promtool as the judge of the format.
@@ -258,7 +262,7 @@ func TestTextfile(t *testing.T) {
 	target.Config.Monitoring.Textfile = folder
 	before := unix(time.Now())
 	target.pause(t)
-	file := filepath.Join(folder, monitoring.TextfileName)
+	file := filepath.Join(folder, monitoring.TextfileName(target.Config.Environment))
 	info, err := os.Stat(file)
 	if err != nil || info.Mode().Perm() != 0o644 {
 		t.Fatalf("%v, %v: the exporter is another user", info, err)
@@ -274,10 +278,23 @@ func TestTextfile(t *testing.T) {
 	if out, err := check.CombinedOutput(); err != nil {
 		t.Errorf("promtool: %v\n%s\n%s", err, out, text)
 	}
-	got := fetched(t, exporter.URL+"/metrics")
+	got := fetched(t, exporter.URL+"/metrics", "sandbox")
 	if got["node_textfile_scrape_error"] != 0 || got["etf_deploy_interrupted"] != 0 || got["etf_deploy_updates_paused_timestamp_seconds"] < before-1 ||
 		got["etf_deploy_last_operation_timestamp_seconds kind=updates:pause,outcome=succeeded"] < before-1 {
 		t.Errorf("%v", got)
+	}
+
+	// Another environment on the same host, with a name that is no file's.
+	told, err := target.telling().look(t.Context(), "")
+	must(t, err)
+	const other = `../"x y" {{ . }}`
+	target.Config.Environment = other
+	must(t, target.deliver(t.Context(), told, true))
+	both := fetched(t, exporter.URL+"/metrics", "sandbox")
+	for _, name := range []string{"etf_deploy_interrupted", "etf_deploy_interrupted environment=" + other} {
+		if _, there := both[name]; !there || both["node_textfile_scrape_error"] != 0 {
+			t.Errorf("no %s beside the other environment's: %v", name, both)
+		}
 	}
 	if strings.Contains(said.String(), "warning") {
 		t.Error(said)
@@ -298,11 +315,14 @@ func TestToldFromTheBeginOn(t *testing.T) {
 	_, err = held.begin(held.ctx, "deploy", Options{})
 	must(t, err)
 	read := func() map[string]float64 {
-		text, err := os.ReadFile(filepath.Join(folder, monitoring.TextfileName))
+		text, err := os.ReadFile(filepath.Join(folder, monitoring.TextfileName(target.Config.Environment)))
 		must(t, err)
-		return series(t, text)
+		return series(t, text, target.Config.Environment)
 	}
-	until(t, "told", func() bool { _, err := os.Stat(filepath.Join(folder, monitoring.TextfileName)); return err == nil })
+	until(t, "told", func() bool {
+		_, err := os.Stat(filepath.Join(folder, monitoring.TextfileName(target.Config.Environment)))
+		return err == nil
+	})
 	got := read()
 	if got["etf_deploy_interrupted"] != 1 || got["etf_deploy_heard_timestamp_seconds"] < unix(time.Now().Add(-time.Minute)) {
 		t.Errorf("at its begin: %v", got)
@@ -335,14 +355,14 @@ func TestPushgateway(t *testing.T) {
 	target.pause(t)
 	const labels = " environment=sandbox,instance=,job=etf_deploy"
 	const failed = "etf_deploy_step_duration_seconds environment=sandbox,instance=,job=etf_deploy,outcome=failed,step=release:fetch"
-	got := fetched(t, gateway.URL+"/metrics")
+	got := fetched(t, gateway.URL+"/metrics", "")
 	if _, there := got[failed]; !there || got["etf_deploy_interrupted"+labels] != 0 || got["etf_deploy_updates_paused_timestamp_seconds"+labels] == 0 {
 		t.Errorf("%v", got)
 	}
 	// What is told replaces all that was: the step has succeeded since.
 	target.happened(t, 2, "deploy", "start release:fetch", "done release:fetch", "end succeeded")
 	target.pause(t)
-	if _, there := fetched(t, gateway.URL+"/metrics")[failed]; there {
+	if _, there := fetched(t, gateway.URL+"/metrics", "")[failed]; there {
 		t.Error("what was pushed before stays beside what is pushed now")
 	}
 	if strings.Contains(said.String(), "warning") {

@@ -194,11 +194,11 @@ func (t *Target) deliver(ctx context.Context, told *monitoring.Told, whole bool)
 		}
 		return push(ctx, &http.Client{Transport: t.transport()}, m.Pushgateway, t.Config.Environment)
 	}
-	text, err := told.Text()
+	text, err := told.Text(t.Config.Environment)
 	if err != nil {
 		return err
 	}
-	file := path.Join(m.Textfile, monitoring.TextfileName)
+	file := path.Join(m.Textfile, monitoring.TextfileName(t.Config.Environment))
 	if before, err := t.Host.ReadFile(ctx, file); err == nil && !whole {
 		if text, err = monitoring.Replace(before, text); err != nil {
 			return err

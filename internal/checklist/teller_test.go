@@ -30,8 +30,8 @@ func (t *Target) begun(tt *testing.T, kind string) (*heldLease, *step.Operation)
 // inTextfile is what lies in the folder of the exporter.
 func (t *Target) inTextfile(tt *testing.T) map[string]float64 {
 	tt.Helper()
-	text, _ := os.ReadFile(filepath.Join(t.Config.Monitoring.Textfile, monitoring.TextfileName)) // missing: nothing was told
-	return series(tt, text)
+	text, _ := os.ReadFile(filepath.Join(t.Config.Monitoring.Textfile, monitoring.TextfileName(t.Config.Environment))) // missing: nothing was told
+	return series(tt, text, t.Config.Environment)
 }
 
 const (
@@ -69,7 +69,7 @@ func TestToldWhenItCanBeFoundOut(t *testing.T) {
 	target, said := pausing(t)
 	target.Config.Monitoring.Textfile = t.TempDir()
 	const old = "# TYPE etf_deploy_backup_bytes gauge\netf_deploy_backup_bytes 7\n"
-	must(t, os.WriteFile(filepath.Join(target.Config.Monitoring.Textfile, monitoring.TextfileName), []byte(old), 0o644))
+	must(t, os.WriteFile(filepath.Join(target.Config.Monitoring.Textfile, monitoring.TextfileName(target.Config.Environment)), []byte(old), 0o644))
 	broken := []string{target.backupDir("20261122T090000Z-abcdef12"), target.backupDir("20261122T100000Z-abcdef12")}
 	for _, dir := range broken {
 		must(t, os.MkdirAll(dir, 0o755))
@@ -105,9 +105,9 @@ func TestToldOfManyOperations(t *testing.T) {
 	for range 2 {
 		told, err := tl.look(t.Context(), "")
 		must(t, err)
-		text, err := told.Text()
+		text, err := told.Text(target.Config.Environment)
 		must(t, err)
-		if got := series(t, text); got["etf_deploy_rollbacks"] != 50 || got[succeeded] != unix(whole.Last().Time) {
+		if got := series(t, text, target.Config.Environment); got["etf_deploy_rollbacks"] != 50 || got[succeeded] != unix(whole.Last().Time) {
 			t.Errorf("%v", got)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -17,6 +18,9 @@ import (
 
 	"github.com/goldfinch-etf/etf-deploy/internal/host"
 )
+
+// environmentName is what serves as a folder's name and a label's value.
+var environmentName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 
 // version of deploy.yaml that this package reads.
 const version = "1"
@@ -37,6 +41,9 @@ type Options struct {
 	Needs []string
 	// Variables go before those of the process and of the variables file.
 	Variables map[string]string
+	// Further finds what else is wrong, so that it is said with the rest. It is
+	// given values that may be at fault themselves.
+	Further func(*Config) []Fault
 }
 
 // LoadWith is Load with options.
@@ -54,6 +61,13 @@ func LoadWith(file, environment string, o Options) (*Config, error) {
 		d.unresolved(at, c, unread, o.Needs)
 		v := validator{faults: f, at: at}
 		v.config(&c)
+		if o.Further != nil {
+			for _, one := range o.Further(&c) {
+				if !f.has(one.Path) {
+					f.add(one.Path, "%s", one.Problem)
+				}
+			}
+		}
 	}
 	if len(f.list) > 0 {
 		slices.SortStableFunc(f.list, func(a, b Fault) int { return a.Line - b.Line })
@@ -102,7 +116,9 @@ func (f *faults) environment(root *yaml.Node, name string) (found *yaml.Node, at
 			}
 		case key == "environments" && value.Kind == yaml.MappingNode:
 			d.keys(value, path, func(key, path string, value *yaml.Node) {
-				known = append(known, key)
+				if known = append(known, key); !environmentName.MatchString(key) {
+					f.add(path, "is not the name of an environment; write small letters, digits, _ and -: folders and labels are called so")
+				}
 				if key == name {
 					found, at = value, path
 				}

@@ -25,7 +25,7 @@ func (v *validator) monitoring(m Monitoring) {
 		v.fault("monitoring.textfile", "stands beside monitoring.pushgateway: each metric would be there twice; remove one of them")
 	}
 	v.drillReceiver(m.Receiver)
-	names, answers := map[string]int{}, map[string]int{}
+	names := map[string]int{}
 	for i, job := range m.Jobs {
 		key := fmt.Sprintf("monitoring.jobs[%d]", i)
 		first, twice := names[job.Name]
@@ -42,12 +42,6 @@ func (v *validator) monitoring(m Monitoring) {
 			names[job.Name] = i
 		}
 		v.job(key, job)
-		for n, target := range job.Targets {
-			if first, twice := answers[target+job.Path]; twice && first != i {
-				v.fault(fmt.Sprintf("%s.targets[%d]", key, n), "%q is collected by monitoring.jobs[%d] too; sums would count it twice", target, first)
-			}
-			answers[target+job.Path] = i
-		}
 	}
 }
 
@@ -80,10 +74,17 @@ func (v *validator) job(key string, job Job) {
 	}
 }
 
+// longestInterval leaves Prometheus two collections within the five minutes
+// after which it forgets a series.
+const longestInterval = 2 * time.Minute
+
 // interval is one that Prometheus can keep: it counts milliseconds.
 func (v *validator) interval(key string, d time.Duration) {
-	if d < time.Millisecond || d%time.Millisecond != 0 {
+	switch {
+	case d < time.Millisecond || d%time.Millisecond != 0:
 		v.fault(key, "is %s; write a time in whole milliseconds above zero, like 15s", d)
+	case d > longestInterval:
+		v.fault(key, "is %s; write %s or less: Prometheus forgets a series five minutes after it was collected", d, longestInterval)
 	}
 }
 

@@ -252,10 +252,11 @@ func (v *validator) contacts(cfg *Config) {
 		if c.Phone != "" && !phone.MatchString(c.Phone) {
 			v.fault(key+".phone", "%q is not a phone number", c.Phone)
 		}
-		if other, twice := names[c.Name]; twice && c.Name != "" {
+		same := strings.ToLower(strings.Join(strings.Fields(c.Name), " "))
+		if other, twice := names[same]; twice && same != "" {
 			v.fault(key+".name", "%q is the %s contact too; escalating to the same person helps nobody", c.Name, other)
 		}
-		names[c.Name] = c.Level
+		names[same] = c.Level
 		v.receiver(key, c.Contact, cfg)
 	}
 }

@@ -1,6 +1,7 @@
 package monitoring
 
 import (
+	"cmp"
 	"strings"
 	"time"
 )
@@ -38,6 +39,8 @@ type AlertRule struct {
 	Expr     string
 	Severity Severity // empty: the alert's
 	Labels   map[string]string
+
+	Summary, Description string // empty: the alert's
 }
 
 // A Section is what RUNBOOK.md says of an alert.
@@ -70,13 +73,13 @@ var alertCatalog = []func(Environment) Alert{
 	// Updates.
 	highErrorRate, updateStuck, updatesStale, updatesFailing,
 	// The budgets of both objectives.
-	errorBudgetFast, errorBudgetSlow, freshnessBudgetFast, freshnessBudgetSlow,
+	errorBudgetFast, errorBudgetSlow, freshnessBudget,
 	// Workers and queue.
 	noWorkers, queueGrowing,
 	// What this suite has done and left.
 	updatesPaused, backupTooOld, deploymentInterrupted,
 	// What the others rest upon.
-	targetDown, metricsMissing, metricsInconsistent, notificationsFailing, watchdog,
+	targetDown, dependencyDown, metricsMissing, metricsInconsistent, rulesFailing, notificationsFailing, watchdog,
 }
 
 // Alerts is the catalog in an environment, with those that are Missing.
@@ -116,7 +119,7 @@ func (a Alert) anchor() string { return strings.ToLower(a.Name) }
 // annotations are the alert's texts, with placeholders. A rule's own labels
 // are put in at once: Prometheus knows those of the expression only.
 func (a Alert) annotations(e Environment, r AlertRule) map[string]string {
-	all := map[string]string{"summary": a.Summary, "description": a.Description,
+	all := map[string]string{"summary": cmp.Or(r.Summary, a.Summary), "description": cmp.Or(r.Description, a.Description),
 		"runbook_url": plain(e.Alerts.Runbook) + "#" + a.anchor()}
 	for key, text := range all {
 		for name, value := range r.Labels {

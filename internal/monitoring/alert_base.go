@@ -2,192 +2,62 @@ package monitoring
 
 import (
 	"fmt"
-	"slices"
 	"time"
 )
 
-// watched are the jobs whose targets an alert can tell of: not Prometheus
-// itself, whose rules are not looked at when it is down (Watchdog is for that).
-func watched(e Environment) []Job {
-	return slices.DeleteFunc(slices.Clone(e.Jobs), func(j Job) bool { return j.Name == JobPrometheus })
-}
-
-// urgent are the jobs without which the service does not work.
-var urgent = []string{JobService, JobWorker}
-
-func targetDown(e Environment) Alert {
-	hold := e.hold("TargetDown", 2*time.Minute)
-	at := e.at(1, hold)
+// rulesFailing is about what makes other alerts silent for good, and about
+// nothing that is over soon: each evaluation within its duration has to fail.
+func rulesFailing(e Environment) Alert {
+	hold, w := e.hold("RulesFailing", 10*time.Minute), e.window(5*time.Minute)
+	at := e.at(0, w, hold)
 	a := Alert{
-		Name: "TargetDown", Severity: Warning, For: hold,
-		Summary:     "{{ $labels.job }} does not answer Prometheus",
-		Description: "{{ $labels.instance }} of the job {{ $labels.job }} cannot be collected since " + promDuration(hold) + "; without an instance, Prometheus does not know the job any more. What follows from its metrics is not known.",
+		Name: "RulesFailing", Severity: Warning, For: hold,
+		Rules:       one(fmt.Sprintf("sum by (rule_group) (increase(prometheus_rule_evaluation_failures_total[%s])) > 0", promDuration(w))),
+		Summary:     "Prometheus cannot judge all of its rules",
+		Description: "Rules of the group {{ $labels.rule_group }} fail again and again since " + promDuration(hold) + ". Alerts of those rules stay silent whatever happens.",
 		Runbook: Section{
-			Means: "Prometheus gets no metrics from a target, or has lost the job from its configuration. Of etf_service: the API is down, or not reachable from there; this calls everybody. Of an exporter: alerts that rest upon it are blind.",
+			Means: "An expression cannot be evaluated with the series that there are now, such as two where one is expected, or it takes too long. Nobody would hear of what its alert is about.",
 			Look: []string{
-				"`verify:api`: does the API answer from the host itself?",
-				"`services:status`: which processes run.",
-				"The page Status → Targets in Prometheus: the error of the last try.",
-				"`monitoring:generate -check`: is the configuration that Prometheus should run with the generated one?",
+				"The page Status → Rule Health in Prometheus (Rules in versions before 3): the error of each rule.",
+				"`verify:alerts`: are the rules those that are generated?",
 			},
 			Run: []string{
-				"The API is down: `services:start`; since a deployment: `rollback:immediate`.",
-				"An exporter is down: start it on its machine.",
-			},
-		},
-		Missing: "",
-	}
-	if len(watched(e)) == 0 {
-		a.Missing = "no job is collected"
-		return a
-	}
-	for _, j := range watched(e) {
-		r := AlertRule{Expr: fmt.Sprintf("up{job=%[1]s} == 0 or absent(up{job=%[1]s})", promString(j.Name)), Labels: map[string]string{"job": j.Name}}
-		if slices.Contains(urgent, j.Name) {
-			r.Severity = Critical
-		}
-		a.Rules = append(a.Rules, r)
-	}
-	if e.Collects(JobService) {
-		a.Inhibits = []string{"MetricsInconsistent", "UpdateStuck", "UpdatesStale", "UpdatesFailing", "HighErrorRate",
-			"ErrorBudgetBurnFast", "ErrorBudgetBurnSlow", "FreshnessBudgetBurnFast", "FreshnessBudgetBurnSlow"}
-	}
-	var up []Series
-	for _, j := range watched(e) {
-		up = append(up, e.from(j.Name, "up", flat(1, forever)))
-	}
-	first := watched(e)[0]
-	instance := map[string]string{"job": first.Name, "instance": e.instance(first.Name)}
-	down := Scenario{Name: "the first target does not answer", At: at, Fires: []Firing{{Alert: a.Name, Labels: instance}},
-		Series: append([]Series{e.from(first.Name, "up", flat(0, forever))}, up[1:]...)}
-	lost := Scenario{Name: "Prometheus has lost a job", At: at, Fires: []Firing{{Alert: a.Name, Labels: map[string]string{"job": first.Name}}}, Series: up[1:]}
-	a.Fires = []Scenario{down, lost}
-	a.Silent = []Scenario{{Name: "the first target restarts", At: at, Series: append([]Series{e.from(first.Name, "up", then(flat(0, e.steps(hold)-1), flat(1, forever)))}, up[1:]...)}}
-	return a
-}
-
-// A need is a series without which other alerts are silent.
-type need struct {
-	job, metric string
-	labels      []string
-}
-
-// essential are the series that the alerts of an environment rest upon.
-func essential(e Environment) (all []need) {
-	if e.Collects(JobService) {
-		for _, m := range []string{"etf_updates_total", "etf_errors_total", "etf_active_updates", "etf_last_update_timestamp"} {
-			all = append(all, need{job: JobService, metric: m})
-		}
-	}
-	for _, g := range []gauge{workersOf(e), queueOf(e)} {
-		// celery-exporter knows no queue before it has seen a worker: that is NoWorkers.
-		if g.missing == "" && g.job != JobWorker && g.job != JobCelery {
-			all = append(all, need{job: g.job, metric: g.metric, labels: g.labels})
-		}
-	}
-	if suiteMissing(e) == "" {
-		for _, m := range []string{"etf_deploy_backup_timestamp_seconds", "etf_deploy_updates_paused_timestamp_seconds", "etf_deploy_heard_timestamp_seconds"} {
-			all = append(all, need{job: suiteJob(e), metric: m})
-		}
-	}
-	return all
-}
-
-func metricsMissing(e Environment) Alert {
-	hold := e.hold("MetricsMissing", 10*time.Minute)
-	at := e.at(1, hold)
-	a := Alert{
-		Name: "MetricsMissing", Severity: Warning, For: hold,
-		Summary:     "{{ $labels.metric }} is not collected",
-		Description: "The target answers, and {{ $labels.metric }} is not in what it says since " + promDuration(hold) + ". Alerts that look at it stay silent whatever happens.",
-		Runbook: Section{
-			Means: "A metric that alerts rest upon has been renamed, lost a label, or is not exposed by this release. The service may be perfectly well; nobody would hear if it were not.",
-			Look: []string{
-				"`verify:metrics`: which of the service's metrics are missing.",
-				"A metric that begins with `etf_deploy_` comes from this suite: has it run since the metrics were configured?",
-				"`rabbitmq_` with a queue: does Prometheus ask for `/metrics/per-object`? The default path knows no queues.",
-			},
-			Run: []string{
-				"The release lost it: `monitoring:generate` writes the module that has all of them, `monitoring/metrics.py`.",
-				"The suite's: `backup:create` writes them again.",
+				"`alerts:generate` and `alerts:test`, then let Prometheus load the rules.",
+				"Series are there twice, as of a target under two jobs: mend `monitoring.jobs` in deploy.yaml, then `monitoring:generate`.",
 			},
 		},
 	}
-	needs := essential(e)
-	if len(needs) == 0 {
-		a.Missing = "no job is collected whose metrics alerts rest upon"
+	if !e.Collects(JobPrometheus) {
+		a.Missing = "monitoring.prometheus is not configured"
 		return a
 	}
-	var all []Series
-	for _, n := range needs {
-		selector := n.metric
-		if len(n.labels) > 0 {
-			selector += fmt.Sprintf("{%s=%s}", n.labels[0], promString(n.labels[1]))
-		}
-		a.Rules = append(a.Rules, AlertRule{Labels: map[string]string{"metric": n.metric},
-			Expr: fmt.Sprintf("max(absent(%s) and on () max(up{job=%s}) == 1)", selector, promString(n.job))})
-		all = append(all, e.from(n.job, n.metric, flat(1, forever), n.labels...))
+	failed := func(name string, v Values) Scenario {
+		return Scenario{Name: name, At: at, Series: []Series{e.from(JobPrometheus, "prometheus_rule_evaluation_failures_total", v, "rule_group", "rules.yml;etf_service")}}
 	}
-	up := e.from(needs[0].job, "up", flat(1, forever))
-	a.Fires = []Scenario{{Name: "the target answers without one of its metrics", At: at, Series: append([]Series{up}, all[1:]...),
-		Fires: []Firing{{Alert: a.Name, Labels: map[string]string{"metric": needs[0].metric}}}}}
+	a.Fires = []Scenario{failed("a rule fails each time", grow(0, 1, forever))}
+	a.Fires[0].Fires = []Firing{{Alert: a.Name, Labels: map[string]string{"rule_group": "rules.yml;etf_service"}}}
 	a.Silent = []Scenario{
-		{Name: "all metrics are there", At: at, Series: append([]Series{up}, all...)},
-		{Name: "the target itself is down", At: at, Series: []Series{e.from(needs[0].job, "up", flat(0, forever))}},
+		failed("rules failed, once", then(flat(0, 2), flat(7, forever))),
+		failed("no rule fails any more", flat(40, forever)),
 	}
 	return a
 }
 
-func metricsInconsistent(e Environment) Alert {
-	hold := e.hold("MetricsInconsistent", 5*time.Minute)
-	at := e.at(0, e.resetsWindow(), hold)
-	resets, process := map[string]string{"reason": "counters-fall"}, map[string]string{"reason": "series-per-process"}
-	return Alert{
-		Name: "MetricsInconsistent", Severity: Warning, For: hold,
-		Rules: []AlertRule{
-			{Expr: fmt.Sprintf("%s > %d", recordResets, resetsInRow), Labels: resets},
-			{Expr: `count(etf_active_updates{pid!=""}) > 0`, Labels: process},
-		},
-		Summary:     "The service's metrics cannot be trusted: {{ $labels.reason }}",
-		Description: "counters-fall: they go down again and again, as when two processes answer in turn, or one restarts all the time. series-per-process: gauges carry a pid, and one of a process that was killed never changes again.",
-		Runbook: Section{
-			Means: "The service runs in several processes and exposes the metrics of single ones. Rates are then wrong by orders of magnitude, in either direction; alerts on rates are held back while this lasts.",
-			Look: []string{
-				"`resets(etf_updates_total[5m])` and `etf_active_updates` in Prometheus.",
-				"`services:status`: does a process restart all the time?",
-				"The variable PROMETHEUS_MULTIPROC_DIR of the API's and the workers' processes: is it the same folder for all, and does it exist?",
-			},
-			Run: []string{
-				"Use the metrics module that `monitoring:generate` writes, `monitoring/metrics.py`: it sums up over processes.",
-				"A process dies again and again since a deployment: `rollback:immediate`.",
-			},
-		},
-		Inhibits: []string{"UpdateStuck"},
-		Fires: []Scenario{
-			{Name: "scrapes alternate between two processes", At: at, Every: e.collected(),
-				Series: []Series{e.of("etf_updates_total", e.alternating(at, 1000, 10), "status", "completed")},
-				Fires:  []Firing{{Alert: "MetricsInconsistent", Labels: resets}}},
-			{Name: "a gauge for each process", At: at, Series: []Series{e.of("etf_active_updates", flat(1, forever), "pid", "4711")},
-				Fires: []Firing{{Alert: "MetricsInconsistent", Labels: process}}},
-		},
-		Silent: []Scenario{{Name: "one restart, and a gauge that is summed up", At: at, Series: []Series{
-			e.of("etf_updates_total", then(grow(1000, 1, e.steps(e.resetsWindow())), grow(0, 1, forever)), "status", "completed"),
-			e.of("etf_active_updates", flat(1, forever))}}},
-	}
-}
-
+// notificationsFailing looks at both ways: from Prometheus to Alertmanager, and
+// from there to the contacts.
 func notificationsFailing(e Environment) Alert {
-	hold, w := e.hold("NotificationsFailing", 5*time.Minute), e.window(15*time.Minute)
+	hold := e.hold("NotificationsFailing", 5*time.Minute)
+	// Alertmanager tries again after each alerts.interval.
+	w := max(e.window(15*time.Minute), 3*e.Alerts.Interval)
 	at := e.at(0, w, hold)
 	a := Alert{
 		Name: "NotificationsFailing", Severity: Warning, For: hold,
-		Rules:       one(fmt.Sprintf("sum by (integration) (increase(alertmanager_notifications_failed_total[%s])) > 1", promDuration(w))),
 		Summary:     "Alerts do not arrive by {{ $labels.integration }}",
-		Description: "Alertmanager could not deliver notifications by {{ $labels.integration }} within the last " + promDuration(w) + ". It goes on trying; whoever is called by other ways still hears.",
+		Description: "Alertmanager could not deliver two notifications or more by {{ $labels.integration }} within the last " + promDuration(w) + ". It goes on trying; whoever is called by other ways still hears.",
 		Runbook: Section{
 			Means: "Somebody who should have been called was not. The way by which you have heard of this one works.",
 			Look: []string{
-				"Alertmanager's log: which receiver, and what it answered.",
+				"Alertmanager's log: which receiver, and what it answered. Where Prometheus could not deliver to it, that one's log.",
 				"`contacts`: is the address right?",
 			},
 			Run: []string{
@@ -200,11 +70,40 @@ func notificationsFailing(e Environment) Alert {
 		a.Missing = "monitoring.alertmanager is not configured"
 		return a
 	}
-	a.Fires = []Scenario{{Name: "a receiver refuses", At: at, Fires: []Firing{{Alert: a.Name, Labels: map[string]string{"integration": "webhook"}}},
-		Series: []Series{e.from(JobAlertmanager, "alertmanager_notifications_failed_total", grow(0, 2, forever), "integration", "webhook")}}}
-	a.Silent = []Scenario{{Name: "a receiver has refused, long ago", At: at,
-		Series: []Series{e.from(JobAlertmanager, "alertmanager_notifications_failed_total", flat(40, forever), "integration", "webhook")}}}
+	const metric = "alertmanager_notifications_failed_total"
+	// Collected at times that do not fit the range, as they never do, so that the
+	// increase is extrapolated; and seen for as long as the alert has to hold.
+	every := e.collected() * 14 / 15
+	begin := int((at-w)/every) + 2
+	refused := func(name string, times float64, more ...Firing) Scenario {
+		return Scenario{Name: name, At: at, Every: every, Fires: more, Series: []Series{
+			e.from(JobAlertmanager, metric, then(flat(7, begin), flat(7+times, forever)), "integration", "webhook")}}
+	}
+	if e.Collects(JobPrometheus) {
+		a.dropped(e, at)
+	}
+	// Ranges are extrapolated: of one failure they make a little more than one.
+	a.Rules = append(a.Rules, AlertRule{Expr: fmt.Sprintf("sum by (integration) (increase(%s[%s])) > 1.5", metric, promDuration(w))})
+	a.Fires = append(a.Fires, refused("a receiver refuses twice", 2, Firing{Alert: a.Name, Labels: map[string]string{"integration": "webhook"}}))
+	a.Silent = append(a.Silent, refused("a receiver has refused once", 1), refused("a receiver has refused, long ago", 0))
 	return a
+}
+
+// dropped adds what Prometheus could not deliver to any Alertmanager. It sends
+// what fires every minute: while Alertmanager restarts some are lost,
+// and come again.
+func (a *Alert) dropped(e Environment, at time.Duration) {
+	const metric = "prometheus_notifications_dropped_total"
+	w, labels := promDuration(e.window(2*time.Minute)), map[string]string{"integration": "alertmanager"}
+	a.Rules = append(a.Rules, AlertRule{Labels: labels, Expr: fmt.Sprintf("sum(increase(%s[%s])) > 0", metric, w),
+		Summary:     "Alerts do not arrive at Alertmanager",
+		Description: "Prometheus drops alerts again and again since " + promDuration(a.For) + ", because Alertmanager does not take them, or not as fast as they come. Some still arrive, as this one did."})
+	lost := func(name string, v Values, more ...Firing) Scenario {
+		return Scenario{Name: name, At: at, Fires: more, Series: []Series{e.from(JobPrometheus, metric, v)}}
+	}
+	a.Fires = append(a.Fires, lost("Prometheus drops alerts all the time", grow(0, 1, forever), Firing{Alert: a.Name, Labels: labels}))
+	a.Silent = append(a.Silent, lost("alerts were dropped while Alertmanager restarted",
+		then(flat(0, e.steps(at)-e.steps(a.For)), flat(12, forever))))
 }
 
 func watchdog(Environment) Alert {

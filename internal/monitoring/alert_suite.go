@@ -7,32 +7,56 @@ import (
 
 // suiteMissing says why the suite's own metrics do not reach Prometheus.
 func suiteMissing(e Environment) string {
-	if e.Collects(JobPushgateway, JobNode) {
-		return ""
+	switch {
+	case e.SuiteJob == "":
+		return "neither monitoring.pushgateway nor monitoring.textfile is configured, so that the metrics of this suite go nowhere"
+	case !e.Collects(e.SuiteJob):
+		key := map[string]string{JobPushgateway: "pushgateway", JobNode: "textfile"}[e.SuiteJob]
+		return "no job " + e.SuiteJob + " is collected, so that the metrics of this suite, which go where monitoring." + key + " says, do not reach Prometheus"
 	}
-	return "no job pushgateway or node is collected, so that the metrics of this suite do not reach Prometheus"
+	return ""
 }
 
-// suiteJob is a job that brings the suite's metrics.
-func suiteJob(e Environment) string {
-	if e.Collects(JobPushgateway) {
-		return JobPushgateway
+// ofSuite selects a metric of the suite: others' environments may lie on the
+// same Pushgateway or machine.
+func (e Environment) ofSuite(metric string) string {
+	return fmt.Sprintf("%s{%s=%s}", metric, labelEnvironment, promString(e.Name))
+}
+
+// suite is a series of the suite's as it arrives. What was pushed keeps the job
+// that it was pushed for and has no instance.
+func (e Environment) suite(metric string, values Values) Series {
+	s := e.from(e.SuiteJob, metric, values, labelEnvironment, e.Name)
+	if e.SuiteJob == JobPushgateway {
+		s.Labels["job"] = pushJob
+		delete(s.Labels, "instance")
 	}
-	return JobNode
+	return s
+}
+
+// neighbour is the same of another environment.
+func (e Environment) neighbour(metric string, values Values) Series {
+	s := e.suite(metric, values)
+	s.Labels[labelEnvironment] = e.Name + "-next-door"
+	return s
 }
 
 // since is an alert about a time that the suite exports: it fires when that
 // is longer ago than the limit.
-func since(metric string, limit time.Duration) []AlertRule {
-	return one(fmt.Sprintf("time() - max(%s > 0) > %s", metric, seconds(limit)))
+func since(e Environment, metric string, limit time.Duration) []AlertRule {
+	return one(fmt.Sprintf("time() - max(%s > 0) > %s", e.ofSuite(metric), seconds(limit)))
 }
 
 // sinceScenarios are those of such an alert.
 func sinceScenarios(e Environment, alert, metric string, limit, hold time.Duration) (fires, silent Scenario) {
 	begin := flat(e.step().Seconds(), forever)
 	at := e.at(1, limit, hold)
-	fires = Scenario{Days: e.days, At: at, Series: []Series{e.from(suiteJob(e), metric, begin)}, Fires: []Firing{{Alert: alert, Value: (at - e.step()).Seconds()}}}
-	silent = Scenario{Days: e.days, At: e.after(e.steps(limit)), Series: fires.Series}
+	fires = Scenario{Days: e.days, At: at, Series: []Series{e.suite(metric, begin), e.neighbour(metric, flat(at.Seconds(), forever))}, Fires: []Firing{{Alert: alert, Value: (at - e.step()).Seconds()}}}
+	last := 1 + int(limit/e.step())
+	if e.days {
+		last -= last % 2
+	}
+	silent = Scenario{Days: e.days, At: e.after(last), Series: fires.Series}
 	return fires, silent
 }
 
@@ -43,7 +67,7 @@ func updatesPaused(e Environment) Alert {
 	fires.Name, silent.Name = "updates stay paused", "updates are paused for as long as they may be"
 	return Alert{
 		Name: "UpdatesPausedTooLong", Severity: Critical, For: limit, Since: true, Missing: suiteMissing(e),
-		Rules:       since(metric, limit),
+		Rules:       since(e, metric, limit),
 		Summary:     "ETF updates are paused and nobody has resumed them",
 		Description: fmt.Sprintf("Updates are paused since {{ $value | humanizeDuration }}; nothing ends that by itself, and %s is the most that was meant.", promDuration(limit)),
 		Runbook: Section{
@@ -57,10 +81,10 @@ func updatesPaused(e Environment) Alert {
 				"`data:verify` says whether what the service has written is right; then `updates:resume`.",
 			},
 		},
-		Inhibits: []string{"UpdatesStale", "FreshnessBudgetBurnFast", "FreshnessBudgetBurnSlow", "QueueGrowing"},
+		Inhibits: []string{"QueueGrowing"},
 		Fires:    []Scenario{fires},
 		Silent: []Scenario{silent, {Name: "updates are not paused", At: fires.At,
-			Series: []Series{e.from(suiteJob(e), metric, flat(0, forever))}}},
+			Series: []Series{e.suite(metric, flat(0, forever))}}},
 	}
 }
 
@@ -72,7 +96,7 @@ func backupTooOld(e Environment) Alert {
 	fires.Name, silent.Name = "the newest proven backup grows too old", "the newest proven backup is as old as it may be"
 	return Alert{
 		Name: "BackupTooOld", Severity: Warning, For: hold, Missing: suiteMissing(e),
-		Rules:       since(metric, limit),
+		Rules:       since(e, metric, limit),
 		Summary:     "The newest proven backup is too old",
 		Description: fmt.Sprintf("The newest backup that was taken and proven is {{ $value | humanizeDuration }} old; there should be one every %s.", promDuration(limit)),
 		Runbook: Section{
@@ -96,8 +120,11 @@ func backupTooOld(e Environment) Alert {
 // every 30 seconds, whatever the durations of the alerts are scaled by.
 const heardOf = 90 * time.Second
 
+// interruptedAfter is shorter than what a killed operation leaves of its
+// silence, so that this alert comes first, and alone: it says what to do about
+// the workers that are stopped.
 func interruptedAfter(e Environment) time.Duration {
-	return max(e.hold("DeploymentInterrupted", 5*time.Minute), heardOf)
+	return max(e.hold("DeploymentInterrupted", 2*time.Minute), heardOf)
 }
 
 func deploymentInterrupted(e Environment) Alert {
@@ -107,7 +134,7 @@ func deploymentInterrupted(e Environment) Alert {
 	fires.Name, silent.Name = "an operation that has not ended is heard of no more", "an operation is silent for as long as it may be"
 	return Alert{
 		Name: "DeploymentInterrupted", Severity: Critical, For: limit, Since: true, Missing: suiteMissing(e),
-		Rules:       since(metric, limit),
+		Rules:       since(e, metric, limit),
 		Summary:     "A deployment or rollback has begun and not ended",
 		Description: fmt.Sprintf("An operation has begun and not ended, and was last heard of {{ $value | humanizeDuration }} ago; while it lives that is at most %s.", promDuration(heardOf)),
 		Runbook: Section{
@@ -121,10 +148,40 @@ func deploymentInterrupted(e Environment) Alert {
 				"Do not start or stop services by hand before: both look at what they find.",
 			},
 		},
-		Fires: []Scenario{fires},
-		Silent: []Scenario{silent,
-			{Name: "an operation that takes long, and is heard of", At: fires.At, Series: []Series{e.from(suiteJob(e), metric, grow(e.step().Seconds(), e.step().Seconds(), forever))}},
-			{Name: "no operation is open", At: fires.At, Series: []Series{e.from(suiteJob(e), metric, flat(0, forever))}},
+		Inhibits: []string{"NoWorkers", "QueueGrowing"},
+		Fires:    []Scenario{fires},
+		Silent: []Scenario{silent, stopped(e),
+			{Name: "an operation that takes long, and is heard of", At: fires.At, Series: []Series{e.suite(metric, grow(e.step().Seconds(), e.step().Seconds(), forever))}},
+			{Name: "no operation is open", At: fires.At, Series: []Series{e.suite(metric, flat(0, forever))}},
 		},
 	}
+}
+
+// stopped is a deployment that stops the workers and lives, for longer than
+// NoWorkers bears: it is the suite's silence that keeps that one back.
+func stopped(e Environment) Scenario {
+	s, begin := e.step().Seconds(), 2
+	at := e.at(begin, e.hold("NoWorkers", 5*time.Minute))
+	out := Scenario{Name: "a deployment has stopped the workers, and is heard of", At: at,
+		Series: []Series{e.suite("etf_deploy_heard_timestamp_seconds", then(flat(0, begin), grow(float64(begin)*s, s, forever)))}}
+	if w := workersOf(e); w.missing == "" {
+		out.Series = append(out.Series, w.series(e, then(flat(2, begin), flat(0, forever))))
+		out.Fires = []Firing{{Alert: "NoWorkers"}}
+	}
+	return out
+}
+
+// interruption is the same deployment, killed then. By the end of this
+// scenario its silence goes, and DeploymentInterrupted takes its place.
+func interruption(e Environment) Scenario {
+	killed := e.steps(stopped(e).At)
+	heard := float64(killed) * e.step().Seconds()
+	at := e.after(killed + e.steps(interruptedAfter(e)) + 1)
+	out := Scenario{Name: "a deployment that has stopped the workers is killed", At: at, Series: stopped(e).Series,
+		Fires: []Firing{{Alert: "DeploymentInterrupted", Value: at.Seconds() - heard}}}
+	out.Series[0].Values = then(flat(0, 2), grow(2*e.step().Seconds(), e.step().Seconds(), killed-2), flat(heard, forever))
+	if workersOf(e).missing == "" {
+		out.Inhibited = []string{"NoWorkers"}
+	}
+	return out
 }

@@ -1,7 +1,6 @@
 package monitoring
 
 import (
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,17 +14,6 @@ import (
 
 	"github.com/goldfinch-etf/etf-deploy/internal/config"
 )
-
-const deploy = "../../deploy.yaml"
-
-func committed(t testing.TB) Environment {
-	t.Helper()
-	e, err := Load(deploy, Committed, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return e
-}
 
 // promtool runs it, in a folder, and fails the test with what it prints.
 func promtool(t testing.TB, dir string, args ...string) {
@@ -50,7 +38,7 @@ func sideBySide(t testing.TB, dir string, files ...string) {
 // Each alert says when it fires and when it does not, what to look at and what
 // to run, and inhibits only what there is.
 func TestCatalogIsWhole(t *testing.T) {
-	e := committed(t)
+	e := production(t)
 	all := Alerts(e)
 	for i, a := range all {
 		if slices.ContainsFunc(all[:i], func(b Alert) bool { return b.Name == a.Name }) {
@@ -84,7 +72,7 @@ func TestCatalogIsWhole(t *testing.T) {
 
 // No two alerts keep each other back: neither would be sent.
 func TestInhibitionHasOneDirection(t *testing.T) {
-	all := Alerts(committed(t))
+	all := Alerts(production(t))
 	inhibits := map[string][]string{}
 	for _, a := range all {
 		inhibits[a.Name] = a.Inhibits
@@ -105,10 +93,20 @@ func TestInhibitionHasOneDirection(t *testing.T) {
 	}
 }
 
+// What is stale after a day has an escalation of its own: nothing that calls
+// sooner keeps it back, or all would be called at once when that is over.
+func TestNothingKeepsUpdatesStaleBack(t *testing.T) {
+	for _, a := range Alerts(production(t)) {
+		if slices.Contains(a.Inhibits, "UpdatesStale") {
+			t.Errorf("%s keeps UpdatesStale back", a.Name)
+		}
+	}
+}
+
 // The nine traps are all among the scenarios.
 func TestTrapsAreWhole(t *testing.T) {
 	found := map[int]bool{}
-	for _, s := range Scenarios(committed(t)) {
+	for _, s := range Scenarios(production(t)) {
 		found[s.Trap] = true
 	}
 	for n := 1; n <= 9; n++ {
@@ -130,15 +128,30 @@ func TestAlertsFireAndStaySilent(t *testing.T) {
 		"rabbitmq alone": func(e *Environment) {
 			e.Jobs = slices.DeleteFunc(e.Jobs, func(j Job) bool { return j.Name == JobCelery || j.Name == JobWorker })
 		},
-		"workers alone": func(e *Environment) {
-			e.Jobs = slices.DeleteFunc(e.Jobs, func(j Job) bool { return j.Name == JobCelery || j.Name == JobRabbitMQ })
+		"several machines": func(e *Environment) {
+			for i, j := range e.Jobs {
+				if j.urgent() {
+					e.Jobs[i].Targets = append(slices.Clone(j.Targets), "second:1", "third:1")
+				}
+			}
+		},
+		"by textfile": func(e *Environment) { e.SuiteJob = JobNode },
+		"little is enough": func(e *Environment) {
+			unusual(e, 1, 0.2, 0.999, 3*time.Hour)
+			e.Alerts.For = map[string]time.Duration{"HighErrorRate": 0, "UpdatesFailing": 0, "UpdateStuck": 0, "UpdatesStale": 0,
+				"ErrorBudgetBurnFast": 0, "ErrorBudgetBurnSlow": 0, "FreshnessBudgetBurn": 0}
+		},
+		"much is wanted": func(e *Environment) {
+			unusual(e, 14, 0.65, 0.94, 50*time.Hour)
+			e.Alerts.For = map[string]time.Duration{"HighErrorRate": 20 * time.Minute, "UpdatesFailing": 2 * time.Hour, "UpdateStuck": time.Hour,
+				"UpdatesStale": time.Hour, "ErrorBudgetBurnFast": 20 * time.Minute, "ErrorBudgetBurnSlow": 3 * time.Hour, "FreshnessBudgetBurn": 3 * time.Hour}
 		},
 		"awkward names": func(e *Environment) {
 			e.Name, e.Queue = "a\"b\\c\nd{{ .x }}", `q"{{ $value }}\`
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := committed(t)
+			e := production(t)
 			change(&e)
 			files, err := Generate(e, AlertRules, AlertTests, AlertDayTests)
 			if err != nil {
@@ -150,9 +163,12 @@ func TestAlertsFireAndStaySilent(t *testing.T) {
 			case "production":
 			case "shortened": // the days are no others
 				tests = tests[:1]
+			case "little is enough", "much is wanted": // what is configured for updates and budgets
+				files[1] = only(t, files[1], "HighErrorRate", "UpdateStuck", "UpdatesFailing", "ErrorBudgetBurn", "trap 7", "trap 8")
+				files[2] = only(t, files[2], "UpdatesStale")
 			default:
-				// Only what differs: the workers, the queue, the targets.
-				files[1], tests = only(t, files[1], "NoWorkers", "QueueGrowing", "TargetDown", "MetricsMissing", "scenario: all workers"), tests[:1]
+				// Only what differs: the workers, the queue, the targets, the suite's metrics.
+				files[1], tests = only(t, files[1], "NoWorkers", "QueueGrowing", "TargetDown", "MetricsMissing", "UpdatesPausedTooLong", "scenario: all workers"), tests[:1]
 			}
 			if _, err := Write(dir, files); err != nil {
 				t.Fatal(err)
@@ -161,6 +177,12 @@ func TestAlertsFireAndStaySilent(t *testing.T) {
 			sideBySide(t, dir, tests...)
 		})
 	}
+}
+
+// unusual sets what deploy.yaml may set for the alerts of updates and budgets.
+func unusual(e *Environment, least int, share, objective float64, stale time.Duration) {
+	e.Alerts.MinUpdates, e.Alerts.FailedShare, e.Alerts.StaleAfter = least, share, stale
+	e.Alerts.SuccessObjective, e.Alerts.FreshObjective = objective, objective
 }
 
 // only leaves the tests in a file whose names begin like this.
@@ -173,7 +195,7 @@ func only(t testing.TB, f File, names ...string) File {
 	all.Tests = slices.DeleteFunc(all.Tests, func(one alertTest) bool {
 		return !slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(one.Name, name) })
 	})
-	if len(all.Tests) < len(names) {
+	if len(all.Tests) < min(len(names), 5) {
 		t.Fatalf("%d tests of %v", len(all.Tests), names)
 	}
 	f, err := yamlFile(f.Path, "alerts:generate", all)
@@ -187,7 +209,7 @@ func only(t testing.TB, f File, names ...string) File {
 // has them.
 func shortened(t testing.TB, by float64) Environment {
 	t.Helper()
-	c, err := config.LoadWith(deploy, Committed, config.Options{Needs: needs})
+	c, err := config.LoadWith(deployYAML, Committed, config.Options{Needs: needs})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,11 +225,11 @@ func shortened(t testing.TB, by float64) Environment {
 	return e
 }
 
-// Where nothing but the service is collected, alerts that could never fire
+// Where nothing but the service and its workers is collected, alerts that could never fire
 // are left out, and the files say which and why.
 func TestWhatCannotFireIsLeftOut(t *testing.T) {
-	e := committed(t)
-	e.Jobs = slices.DeleteFunc(e.Jobs, func(j Job) bool { return j.Name != JobService })
+	e := production(t)
+	e.Jobs = slices.DeleteFunc(e.Jobs, func(j Job) bool { return j.Name != JobService && j.Name != JobWorker })
 	rules, err := AlertRules(e)
 	if err != nil {
 		t.Fatal(err)
@@ -216,7 +238,7 @@ func TestWhatCannotFireIsLeftOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"NoWorkers", "QueueGrowing", "UpdatesPausedTooLong", "BackupTooOld", "DeploymentInterrupted", "NotificationsFailing"} {
+	for _, name := range []string{"NoWorkers", "QueueGrowing", "UpdatesPausedTooLong", "BackupTooOld", "DeploymentInterrupted", "DependencyDown", "RulesFailing", "NotificationsFailing"} {
 		text := string(rules.Content)
 		if strings.Contains(text, "alert: "+name) || !strings.Contains(text, "# Not here: "+name+": ") {
 			t.Errorf("%s is generated, or it is not said that it is not", name)
@@ -235,7 +257,7 @@ func TestWhatCannotFireIsLeftOut(t *testing.T) {
 // The plan's own two rules through the same scenarios: what the table says of
 // them is what promtool finds.
 func TestThePlansRules(t *testing.T) {
-	files, err := planTests(committed(t))
+	files, err := planTests(production(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,21 +272,21 @@ func TestThePlansRules(t *testing.T) {
 	}
 }
 
-// An alert of deploy.yaml that the catalog does not have is a fault of the
-// configuration, with its key.
-func TestUnknownAlertIsAFault(t *testing.T) {
-	c, err := config.LoadWith(deploy, Committed, config.Options{Needs: needs})
-	if err != nil {
-		t.Fatal(err)
+// deploy.yaml can name each alert of the catalog whose time it can set, and
+// no other; what it says is what the alert holds for.
+func TestHeldAlertsAreTheCatalogs(t *testing.T) {
+	e := production(t)
+	e.Alerts.For = map[string]time.Duration{}
+	for i, name := range config.HeldAlerts {
+		e.Alerts.For[name] = time.Duration(i+7) * time.Hour
 	}
-	c.Alerts.For = map[string]time.Duration{"UpdateStuk": time.Minute, "UpdateStuck": time.Hour}
-	_, err = FromConfig(c)
-	if !errors.Is(err, config.ErrInvalid) || !strings.Contains(err.Error(), "environments.production.alerts.for.UpdateStuk: there is no alert of this name") {
-		t.Errorf("error %v", err)
+	for _, a := range Alerts(e) {
+		if held := slices.Contains(config.HeldAlerts, a.Name); held == (a.Name == "Watchdog") || a.For != e.Alerts.For[a.Name] {
+			t.Errorf("%s: can be set: %t; holds for %s, wanted %s", a.Name, held, a.For, e.Alerts.For[a.Name])
+		}
+		delete(e.Alerts.For, a.Name)
 	}
-	delete(c.Alerts.For, "UpdateStuk")
-	e, err := FromConfig(c)
-	if err != nil || updateStuck(e).For != time.Hour {
-		t.Errorf("UpdateStuck holds for %s (%v)", updateStuck(e).For, err)
+	for name := range e.Alerts.For {
+		t.Errorf("the catalog has no %s, which deploy.yaml can name", name)
 	}
 }

@@ -61,8 +61,9 @@ func updateStuck(e Environment) Alert {
 		Name: "UpdateStuck", Severity: Critical, For: hold,
 		Rules: one(fmt.Sprintf(`(%[1]s or on () vector(%[2]s))
 and on () (min_over_time(%[3]s[%[4]s]) > 0)
-and on () (%[3]s offset %[4]s > 0)
-and on () (%[5]s == 0)`, recordAge, seconds(stuck), recordActive, promDuration(stuck), recordEndedStuck)),
+and on () (max_over_time(%[3]s[%[5]s] offset %[4]s) > 0)
+and on () (%[6]s == 0)`, recordAge, seconds(stuck), recordActive, promDuration(stuck),
+			promDuration(e.window(5*time.Minute)), increase("etf_updates_total", stuck))),
 		Summary:     "ETF update process stuck",
 		Description: fmt.Sprintf("Updates have been running for %s and none has ended; the last success was {{ $value | humanizeDuration }} ago.", promDuration(stuck)),
 		Runbook: Section{
@@ -77,13 +78,15 @@ and on () (%[5]s == 0)`, recordAge, seconds(stuck), recordActive, promDuration(s
 				"The price source hangs: `updates:pause`, and `updates:resume` when it answers.",
 			},
 		},
-		Inhibits: []string{"UpdatesStale", "FreshnessBudgetBurnFast", "FreshnessBudgetBurnSlow", "QueueGrowing"},
 		Fires: []Scenario{
 			{Name: "three updates run, none ends", Series: append(still, running, last), At: at,
 				Fires: []Firing{{Alert: "UpdateStuck", Value: (at - e.step()).Seconds()}}},
 			{Name: "an update runs and none has ever succeeded", At: at,
 				Series: append(e.updates(flat(0, forever), flat(0, forever), flat(0, forever)), running, e.of("etf_last_update_timestamp", flat(0, forever))),
 				Fires:  []Firing{{Alert: "UpdateStuck", Value: stuck.Seconds()}}},
+			{Name: "a collection failed as long ago as they have been running", At: at, Series: append(still, last,
+				e.of("etf_active_updates", then(flat(3, e.steps(at)-k), missed(), flat(3, forever)))),
+				Fires: []Firing{{Alert: "UpdateStuck", Value: (at - e.step()).Seconds()}}},
 		},
 		Silent: []Scenario{
 			{Name: "updates run all the time, and end", Series: append(e.updates(grow(0, 1, forever), flat(0, forever), flat(0, forever)), running, last), At: at},
@@ -101,13 +104,13 @@ func updatesStale(e Environment) Alert {
 	e = e.inDays()
 	stale := e.Alerts.StaleAfter
 	hold := e.hold("UpdatesStale", 5*time.Minute)
-	at := e.at(0, stale, hold)
+	at, minute := e.at(0, stale, hold), e.scaled(time.Minute)
 	return Alert{
 		Name: "UpdatesStale", Severity: Critical, For: hold,
 		Rules: one(fmt.Sprintf(`%[1]s > %[2]s
 or
-(%[2]s * (count(etf_last_update_timestamp offset %[3]s) > bool 0) unless on () %[4]s)`,
-			recordAge, seconds(stale), promDuration(stale), recordLastSuccess)),
+(vector(%[2]s) and on () present_over_time(etf_last_update_timestamp[%[5]s] offset %[3]s) unless on () %[4]s)`,
+			recordAge, seconds(stale), promDuration(stale), recordLastSuccess, promDuration(e.window(5*time.Minute)))),
 		Summary:     "No ETF update has succeeded for too long",
 		Description: fmt.Sprintf("The last update that succeeded was {{ $value | humanizeDuration }} ago, or longer; updates run daily, and more than %s is too long.", promDuration(stale)),
 		Runbook: Section{
@@ -123,12 +126,15 @@ or
 				"`verify:update` sends one update through and says where it stops.",
 			},
 		},
-		Inhibits: []string{"FreshnessBudgetBurnFast", "FreshnessBudgetBurnSlow"},
+		Inhibits: []string{"FreshnessBudgetBurn"},
 		Fires: []Scenario{
 			{Name: "the last success grows old", Days: true, At: at, Series: []Series{e.of("etf_last_update_timestamp", flat(e.step().Seconds(), forever))},
 				Fires: []Firing{{Alert: "UpdatesStale", Value: (at - e.step()).Seconds()}}},
 			{Name: "none has ever succeeded, as long as the service is collected", Days: true, At: at, Series: []Series{e.of("etf_last_update_timestamp", flat(0, forever))},
 				Fires: []Firing{{Alert: "UpdatesStale", Value: stale.Seconds()}}},
+			{Name: "none has ever succeeded, and a collection failed as long ago as that is too long", Days: true, At: at, Every: minute,
+				Series: []Series{e.of("etf_last_update_timestamp", then(flat(0, int((at-stale)/minute)), missed(), flat(0, forever)))},
+				Fires:  []Firing{{Alert: "UpdatesStale", Value: stale.Seconds()}}},
 		},
 		Silent: []Scenario{
 			{Name: "a success shortly before it would be too old", Days: true, At: at, Series: []Series{e.of("etf_last_update_timestamp",
@@ -137,49 +143,6 @@ or
 				e.of("etf_last_update_timestamp", then(gone(e.steps(stale)+2), flat(0, forever)))}},
 			{Name: "a restart that forgets the last success for a while", Days: true, At: e.at(0, stale/2, hold), Series: []Series{e.of("etf_last_update_timestamp",
 				then(flat(e.step().Seconds(), e.steps(stale/4)), flat(0, forever)))}},
-		},
-	}
-}
-
-// updatesFailing is the error ratio: it tells of few updates, too.
-func updatesFailing(e Environment) Alert {
-	a := e.Alerts
-	w := e.window(15 * time.Minute)
-	hold := e.hold("UpdatesFailing", 2*time.Minute)
-	k := e.steps(w)
-	// Enough of them in each window, one or more a step.
-	per := float64((a.MinUpdates + k) / k)
-	good, bad := 1-a.FailedShare, a.FailedShare
-	at := e.at(0, w, hold)
-	return Alert{
-		Name: "UpdatesFailing", Severity: Critical, For: hold,
-		Rules: one(notAlternating(fmt.Sprintf("%s > %s\n  and on () %s > %s", failedIn(15*time.Minute), decimal(a.FailedShare),
-			endedIn(15*time.Minute), decimal(float64(a.MinUpdates)-0.5)))),
-		Summary:     "Most ETF updates fail",
-		Description: fmt.Sprintf("{{ $value | humanizePercentage }} of the updates that ended in the last %s have failed, of %d or more.", promDuration(w), a.MinUpdates),
-		Runbook: Section{
-			Means: "Most updates end as failed, however few they are: one a minute that always fails makes a small rate of errors and no fresh price.",
-			Look: []string{
-				"`select error, count(*) from etf_updates where status = 'failed' and completed_at > now() - interval '1 hour' group by 1 order by 2 desc` in the database.",
-				"`verify:logs`: what the service has logged.",
-				"`status`: has something been deployed shortly before?",
-			},
-			Run: []string{
-				"`pre:connections` asks the price source and every server.",
-				"Failing since a deployment: `rollback:plan`, then `rollback:immediate`.",
-				"They write wrong prices: `rollback:gradual`.",
-				"`updates:pause` keeps further ones from beginning; `updates:resume` afterwards.",
-			},
-		},
-		Inhibits: []string{"HighErrorRate", "ErrorBudgetBurnFast", "ErrorBudgetBurnSlow", "UpdatesStale", "FreshnessBudgetBurnFast", "FreshnessBudgetBurnSlow"},
-		Fires: []Scenario{
-			{Name: "all updates fail, a few of them", At: at, Series: e.updates(flat(7, forever), grow(0, per, forever), flat(0, forever)),
-				Fires: []Firing{{Alert: "UpdatesFailing", Value: 1}}},
-		},
-		Silent: []Scenario{
-			{Name: "a little less than the share that counts fails", At: at,
-				Series: e.updates(grow(0, 20*per*(good+bad*0.1), forever), grow(0, 20*per*bad*0.9, forever), flat(0, forever))},
-			{Name: "one update, and it failed", At: at, Series: e.updates(flat(7, forever), then(flat(0, k/2), flat(float64(min(1, a.MinUpdates-1)), forever)), flat(0, forever))},
 		},
 	}
 }

@@ -16,7 +16,8 @@ type gauge struct {
 
 // workersOf is how many workers take tasks from the queue, from the best
 // source that is collected. The service's own metrics cannot tell: without
-// workers they stand still, as they do when there is nothing to do.
+// workers they stand still, as they do when there is nothing to do, and what
+// exposes them on a machine with workers is a process of its own.
 func workersOf(e Environment) gauge {
 	switch {
 	case e.Collects(JobCelery):
@@ -24,10 +25,8 @@ func workersOf(e Environment) gauge {
 		return exporterGauge(e, JobCelery, "celery_active_worker_count", "queue_name", true)
 	case e.Collects(JobRabbitMQ):
 		return exporterGauge(e, JobRabbitMQ, "rabbitmq_queue_consumers", "queue", false)
-	case e.Collects(JobWorker):
-		return gauge{expr: fmt.Sprintf("sum(up{job=%s})", promString(JobWorker)), job: JobWorker, metric: "up"}
 	}
-	return gauge{missing: "no job celery, rabbitmq or etf_worker is collected, and the service's own metrics do not count workers"}
+	return gauge{missing: "no job celery or rabbitmq is collected, and the service's own metrics do not count workers"}
 }
 
 // queueOf is how many tasks wait in the queue.
@@ -75,7 +74,7 @@ func noWorkers(e Environment) Alert {
 				"They start and die at once since a deployment: `rollback:immediate`.",
 			},
 		},
-		Inhibits: []string{"QueueGrowing", "UpdateStuck", "UpdatesStale", "FreshnessBudgetBurnFast", "FreshnessBudgetBurnSlow"},
+		Inhibits: []string{"QueueGrowing"},
 	}
 	if w.missing != "" {
 		return a
@@ -88,12 +87,6 @@ func noWorkers(e Environment) Alert {
 	a.Silent = []Scenario{
 		{Name: "one worker is left", At: at, Series: []Series{up, w.series(e, flat(1, forever))}},
 		{Name: "workers restart", At: at, Series: []Series{up, w.series(e, then(flat(0, e.steps(hold)-1), flat(2, forever)))}},
-	}
-	if w.job == JobWorker {
-		down := e.from(w.job, "up", flat(0, forever))
-		a.Fires = []Scenario{fires("no machine with workers answers", down)}
-		a.Silent = []Scenario{{Name: "a machine with workers restarts", At: at,
-			Series: []Series{e.from(w.job, "up", then(flat(0, e.steps(hold)-1), flat(1, forever)))}}}
 	}
 	if w.job == JobCelery {
 		a.Fires = append(a.Fires, fires("the exporter started after the last worker was gone, and knows of no queue", up))
@@ -109,7 +102,7 @@ func queueGrowing(e Environment) Alert {
 	at := e.at(2, w, hold)
 	a := Alert{
 		Name: "QueueGrowing", Severity: Warning, For: hold, Missing: q.missing,
-		Rules: one(fmt.Sprintf("%[1]s > %[2]d\nand on () min_over_time(%[1]s[%[3]s]) > %[2]d\nand on () delta(%[1]s[%[3]s]) >= 0",
+		Rules: one(fmt.Sprintf("%[1]s\nand on () min_over_time(%[1]s[%[3]s]) > %[2]d\nand on () delta(%[1]s[%[3]s]) >= 0",
 			recordQueue, e.Alerts.QueueDepth, promDuration(w))),
 		Summary: "ETF updates come faster than they are carried out",
 		Description: fmt.Sprintf(`{{ $value | printf "%%.0f" }} tasks wait in the queue %s, more than %d for %s, and they do not become fewer.`,
@@ -131,8 +124,12 @@ func queueGrowing(e Environment) Alert {
 		return a
 	}
 	up := e.from(q.job, "up", flat(1, forever))
-	a.Fires = []Scenario{{Name: "the queue is long and grows", At: at, Series: []Series{up, q.series(e, grow(limit+10, 5, forever))},
-		Fires: []Firing{{Alert: a.Name, Value: limit + 10 + 5*float64(e.steps(at))}}}}
+	a.Fires = []Scenario{
+		{Name: "the queue is long and grows", At: at, Series: []Series{up, q.series(e, grow(limit+10, 5, forever))},
+			Fires: []Firing{{Alert: a.Name, Value: limit + 10 + 5*float64(e.steps(at))}}},
+		{Name: "the queue stays as long as it is", At: at, Series: []Series{up, q.series(e, flat(limit+1, forever))},
+			Fires: []Firing{{Alert: a.Name, Value: limit + 1}}},
+	}
 	a.Silent = []Scenario{
 		{Name: "a long queue becomes shorter", At: at, Series: []Series{up, q.series(e, grow(limit+10+20*float64(k), -5, forever))}},
 		{Name: "a queue of exactly the length that is allowed", At: at, Series: []Series{up, q.series(e, flat(limit, forever))}},

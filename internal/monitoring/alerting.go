@@ -2,8 +2,6 @@ package monitoring
 
 import (
 	"cmp"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/config"
@@ -31,9 +29,10 @@ type Alerting struct {
 	Interval   time.Duration
 	Repeat     time.Duration
 
-	Watchdog string // URL; may be empty
-	SMTP     config.SMTP
-	Contacts []Contact // in calling order
+	Watchdog          string // URL; may be empty
+	WatchdogTokenFile string
+	SMTP              config.SMTP
+	Contacts          []Contact // in calling order
 }
 
 // A Contact is one whom alerts are sent to.
@@ -53,7 +52,7 @@ func alertingOf(c *config.Config, e Environment) Alerting {
 		SuccessObjective: a.SuccessObjective, FreshObjective: a.FreshObjective, QueueDepth: a.QueueDepth,
 		For:       map[string]time.Duration{},
 		Secondary: scaled(a.Secondary), Escalation: scaled(a.Escalation), Interval: scaled(a.Interval), Repeat: scaled(a.Repeat),
-		Watchdog: a.Watchdog, SMTP: a.SMTP,
+		Watchdog: a.Watchdog, WatchdogTokenFile: a.WatchdogTokenFile, SMTP: a.SMTP,
 	}
 	for name, d := range a.For {
 		n.For[name] = scaled(d)
@@ -62,16 +61,6 @@ func alertingOf(c *config.Config, e Environment) Alerting {
 		n.Contacts = append(n.Contacts, Contact{one.Level, one.Contact})
 	}
 	return n
-}
-
-// unknownAlerts finds the keys of alerts.for that name none of the catalog.
-func unknownAlerts(e Environment) (faults []config.Fault) {
-	for _, name := range slices.Sorted(maps.Keys(e.Alerts.For)) {
-		if !slices.ContainsFunc(Alerts(e), func(a Alert) bool { return a.Name == name }) {
-			faults = append(faults, config.Fault{Path: "environments." + e.Name + ".alerts.for." + name, Problem: "there is no alert of this name"})
-		}
-	}
-	return faults
 }
 
 // scale shortens a duration, to whole milliseconds.

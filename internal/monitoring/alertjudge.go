@@ -27,7 +27,7 @@ var packageOf = map[string]string{"promtool": "prometheus", "amtool": "prometheu
 
 // A Verdict is what one judge said of the files of alerts.
 type Verdict struct {
-	Judge string `json:"judge"` // the command, or “lint”
+	Judge string `json:"judge"` // the command, “lint”, or “note”: no fault, but worth knowing
 	OK    bool   `json:"ok"`
 	Text  string `json:"text"` // in short, or all that is wrong
 }
@@ -40,7 +40,7 @@ const judgeLimit = 5 * time.Minute
 // newer version, judge the same. The error wraps ErrToolMissing, or
 // ErrAlertsFaulty where a verdict is not OK.
 func TestAlerts(ctx context.Context, e Environment, h host.Host, promtools ...string) ([]Verdict, error) {
-	files, err := readAlertFiles(e.Folder, runbookOf(e), e.Known)
+	files, err := readAlertFiles(e)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("testing alerts: %w: run `go tool mage generate` first", err)
 	}
@@ -52,10 +52,23 @@ func TestAlerts(ctx context.Context, e Environment, h host.Host, promtools ...st
 	commands = append(commands, amtoolCommands(e.Folder, files.routes)...)
 	judged, err := runAll(ctx, h, commands)
 	verdicts = append(verdicts, judged...)
+	for _, note := range alertNotes(e) {
+		verdicts = append(verdicts, Verdict{judgeNote, true, note})
+	}
 	if err == nil && slices.ContainsFunc(verdicts, func(v Verdict) bool { return !v.OK }) {
 		err = ErrAlertsFaulty
 	}
 	return verdicts, err
+}
+
+const judgeNote = "note"
+
+// alertNotes are what is no fault of the files, and worth knowing.
+func alertNotes(e Environment) (all []string) {
+	if e.Alertmanager != nil && e.Alerts.Watchdog == "" {
+		all = append(all, "alerts.watchdog is empty: nobody hears when Prometheus or Alertmanager dies, and no alert arrives then; name a dead man's switch in deploy.yaml")
+	}
+	return all
 }
 
 func lintVerdict(problems []string) Verdict {
@@ -152,6 +165,8 @@ func WriteVerdicts(w io.Writer, all []Verdict) error {
 		switch {
 		case !v.OK:
 			fmt.Fprintf(&b, "fault  %s\n       %s\n", v.Judge, strings.ReplaceAll(v.Text, "\n", "\n       "))
+		case v.Judge == judgeNote:
+			fmt.Fprintf(&b, "note   %s\n", v.Text)
 		case isRoute:
 			routes++
 		default:

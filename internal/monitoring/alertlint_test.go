@@ -27,97 +27,85 @@ func generatedAlerts(t testing.TB, e Environment) (alertFiles, string) {
 	if _, err := Write(dir, files); err != nil {
 		t.Fatal(err)
 	}
-	f, err := readAlertFiles(dir, runbookOf(e), e.Known)
+	f, err := readAlertFiles(e)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return f, dir
 }
 
-// Each rule of the lint finds what it is there for, in files that are else in
-// order; what is generated passes.
-func TestAlertLint(t *testing.T) {
-	alert := func(f *alertFiles, name string) *rule {
-		rules := f.rules.Groups[0].Rules
-		return &rules[slices.IndexFunc(rules, func(r rule) bool { return r.Alert == name })]
+// alert is the first rule of an alert.
+func (f alertFiles) alert(name string) *rule {
+	rules := f.rules.Groups[0].Rules
+	return &rules[slices.IndexFunc(rules, func(r rule) bool { return r.Alert == name })]
+}
+
+// quietTest is the first test in which an alert is silent.
+func (f alertFiles) quietTest(alert string) *alertTest {
+	for _, file := range f.tests {
+		for i, one := range file.Tests {
+			if slices.ContainsFunc(one.Alerts, func(a alertExpect) bool { return a.Alert == alert && len(a.Expect) == 0 }) {
+				return &file.Tests[i]
+			}
+		}
 	}
-	for name, c := range map[string]struct {
-		change func(*alertFiles)
-		want   string // nothing: no problem
-	}{
-		"generated": {func(*alertFiles) {}, ""},
-		"metric not in the catalog": {func(f *alertFiles) { alert(f, "HighErrorRate").Expr = "sum(rate(etf_error_total[5m])) > 1" },
-			"HighErrorRate: etf_error_total is neither in the catalog nor recorded"},
-		"panel without a unit": {func(f *alertFiles) { f.dashboard.Panels[1].FieldConfig = nil },
-			DashboardFile + `: panel 2 "Since the last successful update": has no unit`},
-		"metric in a string": {func(f *alertFiles) { alert(f, "HighErrorRate").Expr = `etf_errors_total{error_type="no_metric"} > 1` }, ""},
-		"record that is not recorded": {func(f *alertFiles) { alert(f, "UpdatesFailing").Expr = "etf:nothing:rate > 1" },
-			"UpdatesFailing: etf:nothing:rate is neither"},
-		"metric of a job that is not collected": {func(f *alertFiles) {
-			known := f.known
-			f.known = func(s string) bool { return s != "celery_queue_length" && known(s) }
-		}, "etf:queue_depth:sum: celery_queue_length is neither"},
-		"series by name": {func(f *alertFiles) { alert(f, "HighErrorRate").Expr = `sum({__name__=~"etf_.*"}) > 1` },
-			"HighErrorRate: asks for series without naming the metric"},
-		"series by label alone": {func(f *alertFiles) { alert(f, "HighErrorRate").Expr = `up == 1 or {job="x"}` },
-			"HighErrorRate: asks for series without naming the metric"},
-		"alert without a section": {func(f *alertFiles) { alert(f, "NoWorkers").Annotations["runbook_url"] = "https://example.com/" },
-			"NoWorkers: has no runbook_url with a section"},
-		"section that does not exist": {func(f *alertFiles) { f.runbook = strings.ReplaceAll(f.runbook, "## NoWorkers\n", "## Workers\n") },
-			"NoWorkers: its runbook_url names the section noworkers, which RUNBOOK.md does not have"},
-		"alert without a firing test": {func(f *alertFiles) {
-			for i := range f.tests {
-				f.tests[i].Tests = slices.DeleteFunc(f.tests[i].Tests, func(one alertTest) bool {
-					return slices.ContainsFunc(one.Alerts, func(a alertExpect) bool { return a.Alert == "NoWorkers" && len(a.Expect) > 0 })
-				})
-			}
-		}, "NoWorkers: no test shows that it fires"},
-		"alert without a silent test": {func(f *alertFiles) {
-			for i := range f.tests {
-				f.tests[i].Tests = slices.DeleteFunc(f.tests[i].Tests, func(one alertTest) bool {
-					return slices.ContainsFunc(one.Alerts, func(a alertExpect) bool { return a.Alert == "BackupTooOld" && len(a.Expect) == 0 })
-				})
-			}
-		}, "BackupTooOld: no test shows that it can be silent"},
-		"receiver that is not used": {func(f *alertFiles) {
-			f.alertmanager.Receivers = append(f.alertmanager.Receivers, receiver{Name: "night"})
-		},
-			"the receiver night is named by no route"},
-		"route behind one without continue": {func(f *alertFiles) { f.alertmanager.Route.Routes[1].Continue = false },
-			"route.routes[2] to secondary: no alert gets there"},
-		"route whose labels no alert has": {func(f *alertFiles) { f.alertmanager.Route.Routes[3].Matchers = []string{`severity="page"`} },
-			"route.routes[3] to escalation: no alert gets there"},
-		"inhibition without equal": {func(f *alertFiles) { f.alertmanager.Inhibit[0].Equal = nil },
-			"inhibit_rules[0]: has no equal"},
-		"inhibition equal by a label that alerts lack": {func(f *alertFiles) { f.alertmanager.Inhibit[0].Equal = []string{"cluster"} },
-			"may lack the label cluster"},
-		"inhibition of itself": {func(f *alertFiles) { f.alertmanager.Inhibit[0].Target = []string{`severity="critical"`} },
-			"would inhibit others of its own name"},
-		"inhibition by an alert that does not exist": {func(f *alertFiles) { f.alertmanager.Inhibit[0].Source = []string{`alertname="Gone"`} },
-			"no alert is its source, or none its target"},
-		"alert that routes.yml leaves out": {func(f *alertFiles) { f.routes.Routes = f.routes.Routes[1:] },
-			"BackupTooOld: nothing is said about whom it reaches"},
-		"contact that is called too late": {func(f *alertFiles) { f.alertmanager.Route.Routes[2].Wait = "1h" },
-			"reaches [{primary 10s} {secondary 1h}"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			f, _ := generatedAlerts(t, committed(t))
-			c.change(&f)
-			problems := f.lint()
-			if c.want == "" && len(problems) > 0 {
-				t.Errorf("finds %q", problems)
-			}
-			if c.want != "" && !slices.ContainsFunc(problems, func(p string) bool { return strings.Contains(p, c.want) }) {
-				t.Errorf("finds %q, not %q", problems, c.want)
-			}
+	return nil
+}
+
+// without leaves out the tests in which an alert fires, or does not.
+func (f alertFiles) without(alert string, fires bool) {
+	for i := range f.tests {
+		f.tests[i].Tests = slices.DeleteFunc(f.tests[i].Tests, func(one alertTest) bool {
+			return slices.ContainsFunc(one.Alerts, func(a alertExpect) bool { return a.Alert == alert && len(a.Expect) > 0 == fires })
 		})
+	}
+}
+
+func (f alertFiles) receiver(name string) *receiver {
+	all := f.alertmanager.Receivers
+	return &all[slices.IndexFunc(all, func(r receiver) bool { return r.Name == name })]
+}
+
+func (f *alertFiles) inhibit(source, target string) {
+	f.alertmanager.Inhibit = append(f.alertmanager.Inhibit, inhibition{[]string{matcher("alertname", "=", source)},
+		[]string{matcher("alertname", "=", target)}, []string{labelEnvironment, labelService}})
+}
+
+// A spoiling is a fault put into files that are else in order, and what the
+// lint says of it; nothing: it is none.
+type spoiling struct {
+	change func(*alertFiles)
+	want   string
+}
+
+// Each rule of the lint finds what it is there for; what is generated passes.
+func TestAlertLint(t *testing.T) {
+	e := production(t)
+	_, e.Folder = generatedAlerts(t, e)
+	for _, table := range []map[string]spoiling{spoiltRules, spoiltTests, spoiltRunbook, spoiltRoutes, spoiltInhibitions, spoiltDashboard} {
+		for name, c := range table {
+			t.Run(name, func(t *testing.T) {
+				f, err := readAlertFiles(e)
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.change(&f)
+				problems := f.lint()
+				if c.want == "" && len(problems) > 0 {
+					t.Errorf("finds %q", problems)
+				}
+				if c.want != "" && !slices.ContainsFunc(problems, func(p string) bool { return strings.Contains(p, c.want) }) {
+					t.Errorf("finds %q, not %q", problems, c.want)
+				}
+			})
+		}
 	}
 }
 
 // The judges are asked, and what they find is told with their words.
 func TestJudges(t *testing.T) {
-	_, dir := generatedAlerts(t, committed(t))
-	e := committed(t)
+	_, dir := generatedAlerts(t, production(t))
+	e := production(t)
 	e.Folder = dir
 	// What takes long is tested elsewhere.
 	for _, file := range []string{TestsFile, DayTestsFile} {
@@ -186,8 +174,8 @@ func rewrite[T any](t testing.TB, path string, change func(*T)) {
 // A tool that is not there is named with its package, each once; files that
 // are not there with the targets that make them.
 func TestJudgesThatAreMissing(t *testing.T) {
-	_, dir := generatedAlerts(t, committed(t))
-	e := committed(t)
+	_, dir := generatedAlerts(t, production(t))
+	e := production(t)
 	e.Folder = dir
 	t.Setenv("PATH", t.TempDir())
 	_, err := TestAlerts(t.Context(), e, host.Local{}, "/nowhere/promtool")
@@ -208,7 +196,7 @@ func TestJudgesThatAreMissing(t *testing.T) {
 
 // Names with quotes, line ends and braces arrive as they are.
 func TestAwkwardNamesAreRouted(t *testing.T) {
-	e := committed(t)
+	e := production(t)
 	e.Name = "a\"b\\c\nd{{ .x }}"
 	e.Alerts.Contacts[0].Chat = `#x{{ template "y" }}"`
 	f, dir := generatedAlerts(t, e)

@@ -1,7 +1,6 @@
 package monitoring
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -10,8 +9,19 @@ import (
 // AlertmanagerFile is where Alertmanager's configuration is written.
 const AlertmanagerFile = "alerts/alertmanager.yml"
 
-// Receivers beside those of the contacts' levels.
-const receiverWatchdog = "watchdog"
+// Receivers beside those of the contacts' levels: who hears of the alert that
+// always fires. Without a dead man's switch that is nobody, and the file says so.
+const (
+	receiverWatchdog = "watchdog"
+	receiverNobody   = "nobody"
+)
+
+func (e Environment) watchdogReceiver() string {
+	if e.Alerts.Watchdog == "" {
+		return receiverNobody
+	}
+	return receiverWatchdog
+}
 
 // An alertmanagerFile is the part of Alertmanager's configuration that
 // versions from 0.25 on have in common.
@@ -99,9 +109,10 @@ func Alertmanager(e Environment) (File, error) {
 	for _, one := range e.Alerts.Contacts {
 		c.Receivers = append(c.Receivers, receiverOf(e, one))
 	}
-	dead := receiver{Name: receiverWatchdog}
+	dead := receiver{Name: e.watchdogReceiver()}
 	if e.Alerts.Watchdog != "" {
-		dead.Webhooks = []webhookConfig{{URL: e.Alerts.Watchdog}}
+		// Its end is no news: that it stops is what the switch waits for.
+		dead.Webhooks = []webhookConfig{webhook(e.Alerts.Watchdog, e.Alerts.WatchdogTokenFile, false)}
 	}
 	c.Receivers = append(c.Receivers, dead)
 	return yamlFile(AlertmanagerFile, "alerts:generate", c)
@@ -111,13 +122,18 @@ func Alertmanager(e Environment) (File, error) {
 // turn. Waits that grow are the escalation: whoever is called later is not
 // called at all when the alert has ended or is silenced by then. Each alert is
 // a group of its own; one that came into a group later would not wait.
+//
+// Alertmanager looks at a group once in its interval, and sends again what was
+// sent longer than its repetition ago: were both a minute, the watchdog's last
+// message would always be a little younger, and only every second look would
+// send one.
 func routes(e Environment) route {
 	ours := matcher(labelService, "=", serviceName)
 	r := route{
 		Receiver: e.Alerts.Contacts[0].Level, GroupBy: []string{"..."},
 		Wait: promDuration(e.delay(0)), Interval: promDuration(e.Alerts.Interval), Repeat: promDuration(e.Alerts.Repeat),
-		Routes: []route{{Receiver: receiverWatchdog, Matchers: []string{matcher("alertname", "=", "Watchdog")},
-			Wait: "0s", Interval: promDuration(e.scaled(time.Minute)), Repeat: promDuration(e.scaled(time.Minute))}},
+		Routes: []route{{Receiver: e.watchdogReceiver(), Matchers: []string{matcher("alertname", "=", "Watchdog")},
+			Wait: "0s", Interval: promDuration(e.scaled(time.Minute)), Repeat: promDuration(e.scaled(50 * time.Second))}},
 	}
 	last := len(e.Alerts.Contacts) - 1
 	for i, one := range e.Alerts.Contacts {
@@ -157,8 +173,8 @@ func inhibitions(e Environment) (all []inhibition) {
 			continue
 		}
 		source := []string{matcher("alertname", "=", a.Name)}
-		if a.Name == "TargetDown" { // that of an exporter is no reason for anything
-			source = append(source, matcher("job", "=", JobService))
+		if a.Name == "TargetDown" { // that of an exporter, or of one machine of several, is no reason for anything
+			source = append(source, matcher("job", "=", JobService), matcher("reason", "=", reasonJobDown))
 		}
 		slices.Sort(targets)
 		all = append(all, inhibition{source, []string{matcher("alertname", "=~", strings.Join(targets, "|"))},
@@ -177,12 +193,7 @@ func receiverOf(e Environment, c Contact) receiver {
 		r.Email = []emailConfig{{To: c.Email, SendResolved: true}}
 	}
 	if c.Webhook != "" {
-		hook := webhookConfig{URL: c.Webhook, SendResolved: true}
-		if c.WebhookTokenFile != "" {
-			hook.HTTP = &httpConfig{}
-			hook.HTTP.Authorization.File = c.WebhookTokenFile
-		}
-		r.Webhooks = []webhookConfig{hook}
+		r.Webhooks = []webhookConfig{webhook(c.Webhook, c.WebhookTokenFile, true)}
 	}
 	if c.ChatURLFile != "" {
 		r.Slack = []slackConfig{{c.ChatURLFile, plain(c.Chat), true, chatTitle, chatText}}
@@ -190,45 +201,13 @@ func receiverOf(e Environment, c Contact) receiver {
 	return r
 }
 
-// RoutesFile is where it is written who hears of which alert.
-const RoutesFile = "alerts/routes.yml"
-
-// expectedRoutes say of each alert as it arrives whom it reaches, and when: the
-// expectation that alerts:test holds Alertmanager's configuration against.
-type expectedRoutes struct {
-	Routes []routed `yaml:"routes"`
-}
-
-type routed struct {
-	Labels map[string]string `yaml:"labels"`
-	Reach  []reached         `yaml:"reach"`
-}
-
-type reached struct {
-	Receiver string `yaml:"receiver"`
-	After    string `yaml:"after"`
-}
-
-// AlertRoutes generates the expectation of alerts × contacts, from the
-// severities alone.
-func AlertRoutes(e Environment) (File, error) {
-	var f expectedRoutes
-	for _, a := range generated(e) {
-		for _, r := range a.Rules {
-			labels := a.labels(e, r)
-			labels["alertname"] = a.Name
-			one := routed{Labels: labels}
-			if a.Severity == None {
-				one.Reach = []reached{{receiverWatchdog, "0s"}}
-			}
-			for i, c := range e.Alerts.Contacts {
-				if slices.Contains(heardBy(i), labels[labelSeverity]) {
-					one.Reach = append(one.Reach, reached{c.Level, promDuration(e.delay(i))})
-				}
-			}
-			f.Routes = append(f.Routes, one)
-		}
+// webhook is an address that alerts are posted to, with the token of a file
+// where there is one.
+func webhook(url, tokenFile string, resolved bool) webhookConfig {
+	hook := webhookConfig{URL: url, SendResolved: resolved}
+	if tokenFile != "" {
+		hook.HTTP = &httpConfig{}
+		hook.HTTP.Authorization.File = tokenFile
 	}
-	slices.SortStableFunc(f.Routes, func(a, b routed) int { return cmp.Compare(a.Labels["alertname"], b.Labels["alertname"]) })
-	return yamlFile(RoutesFile, "alerts:generate", f)
+	return hook
 }

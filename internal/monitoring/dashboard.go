@@ -150,7 +150,7 @@ func dashboardOf(e Environment) dashboard {
 	if e.HearsTheSuite() {
 		d.Annotations.List = append(d.Annotations.List, annotation{
 			Name: "Operations", Datasource: source, Enable: true, IconColor: "blue", Step: "60s",
-			Expr:        "etf_deploy_last_operation_timestamp_seconds * 1000",
+			Expr:        e.ofSuite("etf_deploy_last_operation_timestamp_seconds") + " * 1000",
 			TitleFormat: "{{kind}} {{outcome}}", TextFormat: "{{kind}}: {{outcome}}", ValueIsTime: true,
 		})
 	}
@@ -161,7 +161,7 @@ func dashboardOf(e Environment) dashboard {
 }
 
 // HearsTheSuite reports whether what this program measures can arrive.
-func (e Environment) HearsTheSuite() bool { return e.Collects(JobPushgateway, JobNode) }
+func (e Environment) HearsTheSuite() bool { return suiteMissing(e) == "" }
 
 // The width of Grafana's grid.
 const gridWidth = 24

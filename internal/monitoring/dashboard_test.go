@@ -12,6 +12,9 @@ import (
 func collecting(jobs ...string) Environment {
 	e := Environment{Name: "test", Interval: 15 * time.Second, Evaluation: 15 * time.Second, Queue: `cel"ery`}
 	for _, name := range jobs {
+		if name == JobPushgateway || name == JobNode && e.SuiteJob == "" {
+			e.SuiteJob = name
+		}
 		e.Jobs = append(e.Jobs, Job{Name: name, Scheme: "http", Path: "/metrics", Targets: []string{"h:1"}, Interval: e.Interval})
 	}
 	return e

@@ -2,6 +2,7 @@ package monitoring
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -9,16 +10,17 @@ import (
 // lintDashboard finds what makes a dashboard useless or misleading: data of a
 // fixed source, values without a unit, panels without a title or one upon the
 // other, rates over a time that does not follow the zoom, series that nobody
-// exposes. Each problem names its panel.
+// exposes, labels that they do not have. Each problem names its panel.
 func lintDashboard(f alertFiles) []string {
 	d := f.dashboard
-	l := &dashboardLint{known: f.known}
+	l := &dashboardLint{files: f}
 	variable := slices.ContainsFunc(d.Templating.List, func(v variable) bool { return v.Name == "datasource" && v.Type == "datasource" })
 	l.check(variable, "dashboard", "has no variable for its data source")
 	l.check(d.SchemaVersion == 42, "dashboard", "has another schema version than 42")
 	for _, a := range d.Annotations.List {
 		l.check(a.Datasource == source, a.Name, "has a data source of its own")
 		l.expression(a.Name, a.Expr)
+		l.legend(a.Name, a.Expr, a.TitleFormat+a.TextFormat)
 	}
 	titles, ids := map[string]bool{}, map[int]bool{}
 	for i, p := range d.Panels {
@@ -35,9 +37,13 @@ func lintDashboard(f alertFiles) []string {
 }
 
 type dashboardLint struct {
-	known    func(series string) bool
+	files    alertFiles
 	problems []string
 }
+
+// units are those of Grafana's that our panels use: it shows values of one
+// that it does not know without any.
+var units = []string{"s", "short", "percentunit", "opm", "bytes", "dateTimeFromNow", "bool_yes_no"}
 
 func (l *dashboardLint) check(holds bool, at, otherwise string) {
 	if !holds {
@@ -57,7 +63,12 @@ func (l *dashboardLint) place(at string, p panel, before []panel) {
 
 func (l *dashboardLint) panel(at string, p panel) {
 	l.check(p.Datasource != nil && *p.Datasource == source, at, "has a data source of its own")
-	l.check(p.FieldConfig != nil && p.FieldConfig.Defaults.Unit != "", at, "has no unit")
+	unit := ""
+	if p.FieldConfig != nil {
+		unit = p.FieldConfig.Defaults.Unit
+	}
+	l.check(unit != "", at, "has no unit")
+	l.check(unit == "" || slices.Contains(units, unit), at, fmt.Sprintf("has the unit %s: write one of %s, or add it to these if Grafana has it", unit, strings.Join(units, ", ")))
 	l.check(len(p.Targets) > 0, at, "has no query")
 	refs := map[string]bool{}
 	for _, t := range p.Targets {
@@ -66,6 +77,7 @@ func (l *dashboardLint) panel(at string, p panel) {
 		l.check(len(p.Targets) == 1 || t.LegendFormat != "", at, "has several queries and does not say which is which")
 		refs[t.RefID] = true
 		l.expression(at, t.Expr)
+		l.legend(at, t.Expr, t.LegendFormat)
 	}
 }
 
@@ -76,7 +88,21 @@ func (l *dashboardLint) expression(at, expr string) {
 	names := MetricsIn(expr)
 	l.check(len(names) > 0, at, "asks for nothing")
 	for _, name := range names {
-		l.check(l.known(name), at, name+" stands neither in the catalog nor among the metrics of what is collected")
+		l.check(l.files.known(name), at, name+" stands neither in the catalog nor among the metrics of what is collected")
+	}
+	for _, problem := range l.files.wrongLabels(expr) {
+		l.check(false, at, problem)
+	}
+}
+
+var shown = regexp.MustCompile(`\{\{\s*(\w+)\s*\}\}`)
+
+// legend wants the labels that a text shows among those of the expression.
+func (l *dashboardLint) legend(at, expr, text string) {
+	s := scanned(expr)
+	labels, known := s.visible(l.files.labelsOf, 0, s.size)
+	for _, m := range shown.FindAllStringSubmatch(text, -1) {
+		l.check(!known || slices.Contains(labels, m[1]), at, "shows the label "+m[1]+", which its series do not have")
 	}
 }
 

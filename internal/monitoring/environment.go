@@ -17,6 +17,8 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/goldfinch-etf/etf-deploy/internal/config"
@@ -48,6 +50,7 @@ type Environment struct {
 	Evaluation time.Duration // of the rules
 	Jobs       []Job         // what Prometheus collects, the service first
 	Queue      string        // that the workers take tasks from
+	SuiteJob   string        // that brings this program's own metrics, by where they go; empty: nowhere
 
 	Alertmanager *Endpoint // nil: there is none
 	Alerts       Alerting
@@ -71,6 +74,8 @@ type Endpoint struct {
 	Prefix  string // of every path; may be empty
 }
 
+func (p Endpoint) url() string { return p.Scheme + "://" + p.Address + p.Prefix }
+
 // needs are the keys that FromConfig reads: generating asks for a value of no
 // other, so that it works where the secrets of an environment are not.
 var needs = []string{"monitoring", "api", "celery.queue", "alerts", "contacts", "thresholds"}
@@ -78,7 +83,10 @@ var needs = []string{"monitoring", "api", "celery.queue", "alerts", "contacts", 
 // Load reads an environment of deploy.yaml. The variables, if any, go before
 // those of the process.
 func Load(file, environment string, variables map[string]string) (Environment, error) {
-	cfg, err := config.LoadWith(file, environment, config.Options{Needs: needs, Variables: variables})
+	cfg, err := config.LoadWith(file, environment, config.Options{Needs: needs, Variables: variables, Further: func(c *config.Config) []config.Fault {
+		_, faults := fromConfig(c)
+		return faults
+	}})
 	if err != nil {
 		return Environment{}, err
 	}
@@ -88,6 +96,14 @@ func Load(file, environment string, variables map[string]string) (Environment, e
 // FromConfig takes from a configuration what the generators need. The error
 // holds everything that cannot be generated from, and wraps config.ErrInvalid.
 func FromConfig(c *config.Config) (Environment, error) {
+	e, faults := fromConfig(c)
+	if len(faults) > 0 {
+		return Environment{}, &config.Error{File: c.File, Faults: faults}
+	}
+	return e, nil
+}
+
+func fromConfig(c *config.Config) (Environment, []config.Fault) {
 	m := c.Monitoring
 	e := Environment{Name: c.Environment, Folder: folder(c.Environment),
 		Interval: m.Interval, Evaluation: m.Evaluation, Queue: c.Celery.Queue}
@@ -98,6 +114,12 @@ func FromConfig(c *config.Config) (Environment, error) {
 			faults = append(faults, config.Fault{Path: "environments." + c.Environment + "." + key, Problem: problem})
 		}
 		return found
+	}
+	switch {
+	case m.Pushgateway != "":
+		e.SuiteJob = JobPushgateway
+	case m.Textfile != "":
+		e.SuiteJob = JobNode
 	}
 	for _, j := range m.Jobs {
 		e.Jobs = append(e.Jobs, Job{Name: j.Name, Scheme: cmp.Or(j.Scheme, "http"), Targets: j.Targets,
@@ -111,11 +133,32 @@ func FromConfig(c *config.Config) (Environment, error) {
 	e.collect(JobAlertmanager, e.Alertmanager, "/metrics")
 	slices.SortStableFunc(e.Jobs, func(a, b Job) int { return rank(a.Name) - rank(b.Name) })
 	e.Alerts = alertingOf(c, e)
-	faults = append(faults, unknownAlerts(e)...)
-	if len(faults) > 0 {
-		return Environment{}, &config.Error{File: c.File, Faults: faults}
+	return e, append(faults, collectedTwice(e)...)
+}
+
+// collectedTwice finds what two jobs collect, or one job under two names.
+func collectedTwice(e Environment) (faults []config.Fault) {
+	first := map[string]string{}
+	for _, j := range e.Jobs {
+		for _, target := range j.Targets {
+			at := canonical(target) + j.Path
+			if other, twice := first[at]; twice {
+				faults = append(faults, config.Fault{Path: "environments." + e.Name + ".monitoring.jobs",
+					Problem: fmt.Sprintf("%s%s of %s is collected by %s already; sums would count it twice: remove one", target, j.Path, j.Name, other)})
+			}
+			first[at] = j.Name
+		}
 	}
-	return e, nil
+	return faults
+}
+
+// canonical writes host:port as it is written most: Etf1:08000 is etf1:8000.
+func canonical(target string) string {
+	host, port, _ := net.SplitHostPort(target)
+	if n, err := strconv.Atoi(port); err == nil {
+		port = strconv.Itoa(n)
+	}
+	return net.JoinHostPort(strings.ToLower(host), port)
 }
 
 // Job returns the job of a name, if it is collected.

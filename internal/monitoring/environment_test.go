@@ -2,6 +2,7 @@ package monitoring
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -85,6 +86,115 @@ func TestJobsOfAConfiguration(t *testing.T) {
 				t.Errorf("jobs (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// However a target is written, and whoever names it, it is collected once.
+func TestWhatIsCollectedTwice(t *testing.T) {
+	for name, change := range map[string]func(*config.Config){
+		"one job writes the path that is the default": func(c *config.Config) {
+			c.Monitoring.Jobs = []config.Job{{Name: JobService, Targets: []string{"a:1"}, Path: "/metrics"}, {Name: JobWorker, Targets: []string{"a:1"}}}
+		},
+		"the service follows from api.url": func(c *config.Config) {
+			c.API.URL = "http://etf1:8000"
+			c.Monitoring.Jobs = []config.Job{{Name: JobWorker, Targets: []string{"etf1:8000"}}}
+		},
+		"Prometheus follows from its key": func(c *config.Config) {
+			c.Monitoring.Prometheus = "http://mon:9090"
+			c.Monitoring.Jobs = []config.Job{{Name: "own", Targets: []string{"mon:9090"}}}
+		},
+		"large letters, a port with noughts": func(c *config.Config) {
+			c.Monitoring.Jobs = []config.Job{{Name: JobRedis, Targets: []string{"etf1:8000", "ETF1:08000"}}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := FromConfig(given(change))
+			if err == nil || !errors.Is(err, config.ErrInvalid) || !strings.Contains(err.Error(), "monitoring.jobs: ") || !strings.Contains(err.Error(), "collected by") {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+	if _, err := FromConfig(given(func(c *config.Config) {
+		c.Monitoring.Jobs = []config.Job{{Name: JobService, Targets: []string{"a:1"}}, {Name: "own", Targets: []string{"a:1"}, Path: "/own"}}
+	})); err != nil {
+		t.Errorf("another path: %v", err)
+	}
+}
+
+// What the generators cannot use is said together with everything else.
+func TestFaultsOfJobsAreSaidWithAllOthers(t *testing.T) {
+	text, err := os.ReadFile(deployYAML)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "deploy.yaml")
+	faulty := strings.NewReplacer("error_rate: 0.1", "error_rate: -1", `targets: ["worker1.example.com:8000"]`, `targets: ["127.0.0.1:8000"]`).Replace(string(text))
+	must(t, os.WriteFile(file, []byte(faulty), 0o600))
+	_, err = Load(file, Committed, nil)
+	for _, want := range []string{"2 faults", "alerts.error_rate (line ", "monitoring.jobs (line ", "127.0.0.1:8000/metrics of etf_worker is collected by etf_service"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the error lacks %q: %v", want, err)
+		}
+	}
+}
+
+// The suite's metrics reach Prometheus by the job that brings them from where
+// they go, and by no other.
+func TestHowTheSuitesMetricsArrive(t *testing.T) {
+	for name, test := range map[string]struct {
+		gateway, folder string
+		jobs            []string
+		missing         string // nothing: they arrive
+	}{
+		"pushed":                      {gateway: "http://h:9091", jobs: []string{JobPushgateway}},
+		"by textfile":                 {folder: "/var/lib/node", jobs: []string{JobNode}},
+		"nowhere, both are collected": {jobs: []string{JobPushgateway, JobNode}, missing: "neither monitoring.pushgateway nor monitoring.textfile"},
+		"pushed, node is collected":   {gateway: "http://h:9091", jobs: []string{JobNode}, missing: "no job pushgateway is collected"},
+		"textfile, gateway collected": {folder: "/var/lib/node", jobs: []string{JobPushgateway}, missing: "no job node is collected"},
+	} {
+		e, err := FromConfig(given(func(c *config.Config) {
+			c.Monitoring.Pushgateway, c.Monitoring.Textfile = test.gateway, test.folder
+			for _, job := range test.jobs {
+				c.Monitoring.Jobs = append(c.Monitoring.Jobs, config.Job{Name: job, Targets: []string{job + ":1"}})
+			}
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := backupTooOld(e).Missing
+		if test.missing == "" && got != "" || !strings.Contains(got, test.missing) || e.HearsTheSuite() != (test.missing == "") {
+			t.Errorf("%s: %q, want %q; heard of: %v", name, got, test.missing, e.HearsTheSuite())
+		}
+	}
+}
+
+// Several environments may share a Pushgateway, a machine and a Prometheus:
+// each looks at its own.
+func TestTheSuitesMetricsAreThoseOfTheEnvironment(t *testing.T) {
+	e := production(t)
+	const name, selected = "etf_deploy_", `{environment="production"}`
+	look := func(at, expr string) (n int) {
+		for rest := expr; strings.Contains(rest, name); n++ {
+			_, rest, _ = strings.Cut(rest, name)
+			if !strings.HasPrefix(strings.TrimLeft(rest, "abcdefghijklmnopqrstuvwxyz_"), selected) {
+				t.Errorf("%s: %s", at, expr)
+			}
+		}
+		return n
+	}
+	rules, panels := 0, 0
+	for _, a := range Alerts(e) {
+		for _, r := range a.Rules {
+			rules += look(a.Name, r.Expr)
+		}
+	}
+	for title, all := range DashboardQueries(e, "1h") {
+		for _, expr := range all {
+			panels += look(title, expr)
+		}
+	}
+	if rules < 6 || panels < len(Of(Suite)) {
+		t.Errorf("only %d in rules, %d in panels", rules, panels)
 	}
 }
 

@@ -32,3 +32,22 @@ func (e Environment) Known(series string) bool {
 	}
 	return false
 }
+
+// exporterLabels are the labels that we know of the metrics of Exporters,
+// beside those that Prometheus gives to each series.
+var exporterLabels = map[string][]string{
+	"up": {}, "scrape_samples_scraped": {},
+	"ALERTS": {"alertname", "alertstate"}, "ALERTS_FOR_STATE": {"alertname"}, // and those of the rules
+	"redis_up": {}, "redis_memory_used_bytes": {}, "redis_connected_clients": {}, "redis_key_size": {"db", "key"},
+	"pg_up": {}, "pg_stat_activity_count": {"datname", "state"}, "pg_database_size_bytes": {"datname"},
+	"rabbitmq_queue_messages_ready": {"queue", "vhost"}, "rabbitmq_queue_messages_unacked": {"queue", "vhost"},
+	"rabbitmq_queue_consumers": {"queue", "vhost"}, "rabbitmq_process_resident_memory_bytes": {},
+	"node_cpu_seconds_total": {"cpu", "mode"}, "node_memory_MemAvailable_bytes": {}, "node_memory_MemTotal_bytes": {},
+	"node_filesystem_avail_bytes": {"device", "fstype", "mountpoint"}, "node_filesystem_size_bytes": {"device", "fstype", "mountpoint"},
+	"celery_queue_length": {"queue_name"}, "celery_active_worker_count": {"queue_name"},
+	"celery_worker_up": {"hostname"}, "celery_worker_tasks_active": {"hostname"},
+	"push_time_seconds":                         {},
+	"prometheus_rule_evaluation_failures_total": {"rule_group"}, "prometheus_notifications_dropped_total": {},
+	"prometheus_notifications_errors_total": {"alertmanager"},
+	"alertmanager_notifications_total":      {"integration"}, "alertmanager_notifications_failed_total": {"integration"},
+}

@@ -19,11 +19,15 @@ var ErrDrift = errors.New("not as generated")
 type File struct {
 	Path    string // relative to the output folder, with slashes: monitoring/prometheus.yml
 	Content []byte
-	Mode    fs.FileMode // 0 is 0644
 }
 
 // Write replaces the files below a folder: all of them or, where one cannot
 // be written, none. It returns the paths of those whose content has changed.
+//
+// Each file is replaced at once, but not all at the same time: a kill or a
+// power cut while they are put into their places leaves some as they were, and
+// those that were prepared beside them, named like .prometheus.yml-123. Check
+// then tells of drift, and writing again mends it.
 func Write(folder string, files []File) (changed []string, err error) {
 	var all []*replacement
 	defer func() {
@@ -56,7 +60,7 @@ func Write(folder string, files []File) (changed []string, err error) {
 type replacement struct {
 	path, temp string
 	old        []byte
-	mode       fs.FileMode // of the old content
+	mode       fs.FileMode // that it has, and keeps
 	existed    bool
 	done       bool // the new content is in its place
 }
@@ -64,7 +68,7 @@ type replacement struct {
 // prepare writes the new content beside a file; it returns nil where the file
 // has that content already.
 func prepare(folder string, f File) (*replacement, error) {
-	r := &replacement{path: filepath.Join(folder, filepath.FromSlash(f.Path))}
+	r := &replacement{path: filepath.Join(folder, filepath.FromSlash(f.Path)), mode: 0o644}
 	if !filepath.IsLocal(filepath.FromSlash(f.Path)) {
 		return nil, errors.New("the path leaves the output folder")
 	}
@@ -73,6 +77,10 @@ func prepare(folder string, f File) (*replacement, error) {
 	case err == nil && info.IsDir():
 		return nil, errors.New("is a folder; remove it")
 	case err == nil:
+		// A link stays one: what it leads to is replaced.
+		if r.path, err = filepath.EvalSymlinks(r.path); err != nil {
+			return nil, err
+		}
 		r.existed, r.mode = true, info.Mode().Perm()
 		if r.old, err = os.ReadFile(r.path); err != nil {
 			return nil, err
@@ -80,13 +88,13 @@ func prepare(folder string, f File) (*replacement, error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	}
-	if r.existed && bytes.Equal(r.old, f.Content) && r.mode == f.mode() {
+	if r.existed && bytes.Equal(r.old, f.Content) {
 		return nil, nil
 	}
 	if err := os.MkdirAll(filepath.Dir(r.path), 0o755); err != nil {
 		return nil, err
 	}
-	r.temp, err = temporary(r.path, f.Content, f.mode())
+	r.temp, err = temporary(r.path, f.Content, r.mode)
 	return r, err
 }
 
@@ -121,13 +129,6 @@ func temporary(path string, content []byte, mode fs.FileMode) (name string, err 
 	return tmp.Name(), nil
 }
 
-func (f File) mode() fs.FileMode {
-	if f.Mode == 0 {
-		return 0o644
-	}
-	return f.Mode
-}
-
 // Check compares the files below a folder with what they would be and changes
 // nothing. It returns a unified diff from what is there to what is generated,
 // with an error that wraps ErrDrift, or neither. A file that is missing
@@ -153,5 +154,5 @@ func Check(folder string, files []File) (text string, err error) {
 	if names == nil {
 		return "", nil
 	}
-	return all.String(), fmt.Errorf("%s: %w: run `go tool mage generate` and commit what it writes", strings.Join(names, ", "), ErrDrift)
+	return all.String(), fmt.Errorf("%s: %w: run `go tool mage generate`", strings.Join(names, ", "), ErrDrift)
 }

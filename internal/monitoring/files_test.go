@@ -52,6 +52,28 @@ func TestWriteNamesWhatHasChanged(t *testing.T) {
 	}
 }
 
+// A mode or a link that somebody has given a file is theirs.
+func TestWriteLeavesModesAndLinks(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.Mkdir(filepath.Join(dir, "elsewhere"), 0o755))
+	must(t, os.WriteFile(filepath.Join(dir, "elsewhere/file"), []byte("1\n"), 0o664))
+	must(t, os.Chmod(filepath.Join(dir, "elsewhere/file"), 0o664))
+	must(t, os.Symlink("elsewhere/file", filepath.Join(dir, "link")))
+	if changed, err := Write(dir, []File{file("link", "1\n")}); err != nil || changed != nil {
+		t.Errorf("the same content: changed %v, error %v", changed, err)
+	}
+	if changed, err := Write(dir, []File{file("link", "2\n")}); err != nil || !slices.Equal(changed, []string{"link"}) {
+		t.Errorf("changed %v, error %v", changed, err)
+	}
+	if to, err := os.Readlink(filepath.Join(dir, "link")); err != nil || to != "elsewhere/file" {
+		t.Errorf("the link is %q, %v", to, err)
+	}
+	info, err := os.Stat(filepath.Join(dir, "elsewhere/file"))
+	if err != nil || info.Mode().Perm() != 0o664 || below(t, dir)["elsewhere/file"] != "2\n" {
+		t.Errorf("%v, %v, %q", info.Mode(), err, below(t, dir))
+	}
+}
+
 // Whatever cannot be written, nothing is: neither what came before it in the
 // list, nor a temporary file.
 func TestWriteAllOrNone(t *testing.T) {
@@ -96,6 +118,31 @@ func TestWriteTakesBackWhatItHasPlaced(t *testing.T) {
 	}
 	if info, err := os.Stat(filepath.Join(dir, "old")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode: %v, %v", info.Mode(), err)
+	}
+}
+
+// What a kill between two files leaves is drift, and writing again mends it.
+func TestAKillWhileWritingIsDrift(t *testing.T) {
+	dir := t.TempDir()
+	old, files := []File{file("one", "1\n"), file("two", "2\n")}, []File{file("one", "new\n"), file("two", "new\n")}
+	if _, err := Write(dir, old); err != nil {
+		t.Fatal(err)
+	}
+	var left []*replacement
+	for _, f := range files {
+		r, err := prepare(dir, f)
+		must(t, err)
+		left = append(left, r)
+	}
+	must(t, os.Rename(left[0].temp, left[0].path))
+	if text, err := Check(dir, files); !errors.Is(err, ErrDrift) || !strings.Contains(err.Error(), "two") || strings.Contains(text, "/one") {
+		t.Errorf("error %v, diff\n%s", err, text)
+	}
+	if _, err := Write(dir, files); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := Check(dir, files); err != nil {
+		t.Errorf("written again: %v\n%s", err, text)
 	}
 }
 

@@ -73,6 +73,11 @@ func Run(file, environment string, part Part, check bool, out io.Writer) error {
 	for _, name := range lostNotes(files) {
 		fmt.Fprintf(out, "%s: notes on %s are kept at the end: there is no such alert any more; move them or take them out\n", RunbookFile, name)
 	}
+	if part == Everything || part == AlertsPart {
+		for _, note := range alertNotes(e) {
+			fmt.Fprintf(out, "note: %s: %s\n", e.Name, note)
+		}
+	}
 	if check {
 		text, err := Check(e.Folder, files)
 		fmt.Fprint(out, text)

@@ -151,6 +151,39 @@ func TestLinesLostWithThePlansSizes(t *testing.T) {
 	}
 }
 
+// A line that a full disk has cut does not spoil the next one.
+func TestLineAfterAFullDisk(t *testing.T) {
+	dir, logs := service(t), t.TempDir()
+	run(t, dir, []string{"PYTHONPATH=" + install(t, "python-json-logger=="+jsonLoggers[0]), "LOG_DIR=" + logs}, `
+import logging, logging.config, resource
+logging.config.fileConfig("logging.conf", disable_existing_loggers=False)
+logging.raiseExceptions = False
+log = logging.getLogger("app.services.etf_service")
+log.info("before")
+most = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (300, most[1]))
+log.info("cut %s", "x" * 1000)
+resource.setrlimit(resource.RLIMIT_FSIZE, most)
+log.info("after")
+log.info("again")
+`)
+	content, err := os.ReadFile(filepath.Join(logs, "etf_service.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for line := range strings.Lines(string(content)) {
+		var one logLine
+		if json.Unmarshal([]byte(line), &one) != nil {
+			one.Message = "torn"
+		}
+		got = append(got, one.Message)
+	}
+	if diff := cmp.Diff([]string{"before", "torn", "after", "again"}, got); diff != "" {
+		t.Errorf("lines (-want +got):\n%s", diff)
+	}
+}
+
 // edit changes the service's logging.conf.
 func edit(t *testing.T, dir, old, text string) {
 	t.Helper()

@@ -137,6 +137,20 @@ finally:
 	sameAsCatalog(t, text, monitoring.Of(monitoring.Service))
 }
 
+// Alone and without the folder it would answer with noughts, and all would
+// seem well.
+func TestMetricsModuleWantsTheFolder(t *testing.T) {
+	dir := service(t)
+	for _, arguments := range []string{`"127.0.0.1:0"`, ``} {
+		said := run(t, dir, []string{"PROMETHEUS_MULTIPROC_DIR="}, `
+import subprocess, sys
+print(subprocess.run([sys.executable, "-m", "app.core.metrics", `+arguments+`], timeout=20, capture_output=True, text=True))`)
+		if !strings.Contains(said, "returncode=1") || !strings.Contains(said, "PROMETHEUS_MULTIPROC_DIR=FOLDER") {
+			t.Errorf("with %q: %s", arguments, said)
+		}
+	}
+}
+
 // Label values and texts are whatever somebody wrote.
 func TestMetricsModuleQuotes(t *testing.T) {
 	catalog := []monitoring.Metric{{

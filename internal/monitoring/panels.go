@@ -92,7 +92,7 @@ func sections(e Environment) []section {
 	}
 	all = append(all, queue(e))
 	if e.HearsTheSuite() {
-		all = append(all, deployments)
+		all = append(all, deployments(e))
 	}
 	return append(all, servers(e), watching(e))
 }

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"path"
+	"strings"
 )
 
 // A ruleFile is one of Prometheus' rules.
@@ -166,14 +167,20 @@ func test(e Environment, name string, s Scenario) alertTest {
 		t.Alerts = append(t.Alerts, alertExpect{At: at, Alert: name, Expect: append([]alertFired{}, expect[name]...)})
 	}
 	if s.Whole {
-		t.Queries = []queryExpect{exactly(append(order, s.Inhibited...), at)}
+		all := append(order, s.Inhibited...)
+		t.Queries = append(t.Queries, exactly(all, at, keptBackBy(e, all)...))
+	}
+	if s.Outlived != "" {
+		t.Queries = append(t.Queries, outlived(e, s))
 	}
 	return t
 }
 
-// exactly expects these alerts and no other to fire.
-func exactly(alerts []string, at string) queryExpect {
-	q := queryExpect{Expr: `count by (alertname) (ALERTS{alertstate="firing", alertname!="Watchdog"})`, At: at, Samples: []queryAnswer{}}
+// exactly expects these alerts and no other to fire, besides those that are of
+// no interest.
+func exactly(alerts []string, at string, besides ...string) queryExpect {
+	q := queryExpect{At: at, Samples: []queryAnswer{}, Expr: fmt.Sprintf(`count by (alertname) (ALERTS{alertstate="firing", alertname!~%s})`,
+		promString(strings.Join(append([]string{"Watchdog"}, besides...), "|")))}
 	for _, name := range alerts {
 		q.Samples = append(q.Samples, queryAnswer{fmt.Sprintf("{alertname=%s}", promString(name)), 1})
 	}

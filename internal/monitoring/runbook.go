@@ -86,8 +86,27 @@ func writeCalls(b *strings.Builder, e Environment) {
 		hears := fmt.Sprintf("%s, after %s", strings.Join(heardBy(i), " and "), promDuration(e.delay(i)))
 		fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", c.Level, cell(c.Name), cell(c.Role), strings.Join(ways, ", "), hears)
 	}
-	b.WriteString("\nWho is called later is not called at all when the alert has ended by then, or somebody has silenced it in Alertmanager: a silence says “I have it”.\n\n")
+	b.WriteString("\nWho is called later is not called at all when the alert has ended by then, or somebody has silenced it in Alertmanager.\n\n")
+	writeSilence(b, e)
 }
+
+// writeSilence says what a silence does, and what it does not.
+func writeSilence(b *strings.Builder, e Environment) {
+	fmt.Fprintf(b, `## A silence says “I have it”
+
+- Make it longer than the repair: when it ends while the alert fires, secondary and escalation are called within %s, but the primary not before the next repetition, up to %s after the last call.
+- That a silenced alert is over is never sent: look at it in Prometheus yourself, then take the silence away.
+- After a restart Alertmanager calls everybody at once for alerts that it has held back. Restart it under a silence, with the same --storage.path, where silences lie.
+`, promDuration(e.Alerts.Interval), promDuration(e.Alerts.Repeat))
+	if am := e.Alertmanager; am != nil {
+		fmt.Fprintf(b, "\nWith the alert's name for ALERT:\n\n```\namtool silence add --alertmanager.url=%s --duration=2h --comment='I have it' %s %s\n```\n",
+			am.url(), shellWord(matcher("alertname", "=", "ALERT")), shellWord(matcher(labelEnvironment, "=", e.Name)))
+	}
+	b.WriteString("\n")
+}
+
+// shellWord is a text as a shell takes it for one word.
+func shellWord(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 func writeOverview(b *strings.Builder, e Environment) {
 	b.WriteString("## Alerts\n\n| alert | severity | after | means |\n|---|---|---|---|\n")

@@ -5,15 +5,17 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
 
 // What is written by hand stays, byte for byte, also when its alert is gone.
 func TestRunbookKeepsNotes(t *testing.T) {
-	e := committed(t)
+	e := production(t)
 	first, err := Runbook(e, "")
 	if err != nil {
 		t.Fatal(err)
@@ -50,9 +52,35 @@ func TestRunbookRefusesBrokenMarks(t *testing.T) {
 		"twice":      {"<!-- notes: A -->\n<!-- end of notes: A -->\n<!-- notes: A -->\n<!-- end of notes: A -->\n", "line 3: there are notes of A already"},
 		"wrong name": {"<!-- notes: A -->\n<!-- end of notes: B -->\n", "line 2: notes of B end that have not begun"},
 	} {
-		if _, err := Runbook(committed(t), c.text); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := Runbook(production(t), c.text); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want %q", name, err, c.want)
 		}
+	}
+}
+
+// The silence that the runbook proposes is one that Alertmanager's tool takes
+// apart as it was meant, whatever the environment is called.
+func TestRunbooksSilence(t *testing.T) {
+	e := production(t)
+	e.Name = `it's "x" \ $HOME`
+	book, err := Runbook(e, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, command, _ := strings.Cut(string(book.Content), "\namtool ")
+	command, _, _ = strings.Cut(command, "\n")
+	out, err := exec.CommandContext(t.Context(), "sh", "-c", `printf '%s\n' `+command).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"silence", "add", "--alertmanager.url=http://127.0.0.1:9093", "--duration=2h", "--comment=I have it",
+		`alertname="ALERT"`, `environment="it's \"x\" \\ $HOME"`, ""}
+	if got := strings.Split(string(out), "\n"); !slices.Equal(got, want) {
+		t.Errorf("the shell takes it for %q", got)
+	}
+	e.Alertmanager = nil
+	if book, err = Runbook(e, ""); err != nil || strings.Contains(string(book.Content), "\namtool ") {
+		t.Errorf("without an Alertmanager a silence is proposed (%v)", err)
 	}
 }
 
@@ -69,7 +97,7 @@ func TestRunbookNamesTargetsThatExist(t *testing.T) {
 			}
 		}
 	}
-	for _, a := range Alerts(committed(t)) {
+	for _, a := range Alerts(production(t)) {
 		check(a.Name, append(a.Runbook.Look, a.Runbook.Run...))
 		if !named.MatchString(strings.Join(append(a.Runbook.Look, a.Runbook.Run...), " ")) {
 			t.Errorf("%s: names no target of this suite", a.Name)

@@ -23,6 +23,11 @@ type Scenario struct {
 	// Inhibited fire as well, and are not sent because of one that does.
 	Inhibited []string
 
+	// Outlived is an alert that is not sent at any time since MendedAt: when
+	// it fires, so does one that keeps it back.
+	Outlived string
+	MendedAt time.Duration
+
 	// Plan are the alerts that fire with the rules as the plan has them, for
 	// scenarios that are told from beginning to end. In those, no alert fires
 	// but those of Fires.
@@ -104,12 +109,15 @@ type stretch struct {
 	from, by float64
 	steps    int
 	gone     bool
+	missed   bool
 }
 
-// flat is a value for n steps; grow adds to it in each step; gone is no value.
+// flat is a value for n steps; grow adds to it in each step; gone is no value,
+// and missed is a collection that failed: the value of before is forgotten.
 func flat(v float64, n int) Values        { return grow(v, 0, n) }
 func grow(from, by float64, n int) Values { return Values{{from: from, by: by, steps: n}} }
 func gone(n int) Values                   { return Values{{steps: n, gone: true}} }
+func missed() Values                      { return Values{{steps: 1, missed: true}} }
 
 // then joins parts of a series.
 func then(parts ...Values) Values { return slices.Concat(parts...) }
@@ -123,6 +131,8 @@ func (v Values) until(n int) string {
 			continue
 		}
 		switch {
+		case s.missed:
+			parts = append(parts, "stale")
 		case s.gone:
 			parts = append(parts, fmt.Sprintf("_x%d", k))
 		case s.by == 0:
@@ -151,6 +161,17 @@ func (e Environment) from(job, name string, values Values, labels ...string) Ser
 	return s
 }
 
+// all are the same series of each of a job's targets.
+func (e Environment) all(job, name string, values Values, labels ...string) (all []Series) {
+	j, _ := e.Job(job)
+	for _, target := range j.Targets {
+		s := e.from(job, name, values, labels...)
+		s.Labels["instance"] = target
+		all = append(all, s)
+	}
+	return all
+}
+
 func (e Environment) instance(job string) string {
 	if j, ok := e.Job(job); ok {
 		return j.Targets[0]
@@ -161,9 +182,67 @@ func (e Environment) instance(job string) string {
 // updates are the counters of ended updates and of errors, one value a step.
 func (e Environment) updates(completed, failed, errors Values) []Series {
 	return []Series{
-		e.of("up", flat(1, forever)),
 		e.of("etf_updates_total", completed, "status", "completed"),
 		e.of("etf_updates_total", failed, "status", "failed"),
 		e.of("etf_errors_total", errors, "error_type", "api_error"),
 	}
+}
+
+// A spell is a time of even traffic: so many updates end in each of its steps.
+type spell struct {
+	steps             int
+	completed, failed float64
+}
+
+// failing is a spell of 100 updates a step, of which a share fails.
+func failing(share float64, steps int) spell { return spell{steps, 100 * (1 - share), 100 * share} }
+
+// quiet is a spell without any update.
+func quiet(steps int) spell { return spell{steps: steps} }
+
+// traffic are the counters of ended updates through one spell after the other;
+// the first begins with step 1, and after the last no update ends any more.
+func (e Environment) traffic(spells ...spell) []Series {
+	done, bad := flat(0, 1), flat(0, 1)
+	var ended, failed float64
+	for _, s := range spells {
+		done, bad = then(done, grow(ended+s.completed, s.completed, s.steps)), then(bad, grow(failed+s.failed, s.failed, s.steps))
+		ended, failed = ended+s.completed*float64(s.steps), failed+s.failed*float64(s.steps)
+	}
+	return e.updates(then(done, flat(ended, forever)), then(bad, flat(failed, forever)), flat(0, forever))
+}
+
+// inTurn are two processes that answer in turn, each with counters of its own.
+func (e Environment) inTurn(at time.Duration) Scenario {
+	return Scenario{Name: "two processes answer in turn, each with counters of its own", At: at, Every: e.collected(), Days: e.days,
+		Series: e.updates(flat(7, forever), e.alternating(at, 1000, 10), flat(0, forever))}
+}
+
+// keptBackBy are the alerts that are not sent while these fire. Whether they
+// fire depends on times that deploy.yaml sets.
+func keptBackBy(e Environment, alerts []string) (kept []string) {
+	for _, a := range generated(e) {
+		if !slices.Contains(alerts, a.Name) {
+			continue
+		}
+		for _, name := range a.Inhibits {
+			if !slices.Contains(alerts, name) && !slices.Contains(kept, name) {
+				kept = append(kept, name)
+			}
+		}
+	}
+	return kept
+}
+
+// outlived expects that since it was mended an alert never fires alone.
+func outlived(e Environment, s Scenario) queryExpect {
+	var by []string
+	for _, a := range generated(e) {
+		if slices.Contains(a.Inhibits, s.Outlived) {
+			by = append(by, a.Name)
+		}
+	}
+	return queryExpect{At: promDuration(s.At), Samples: []queryAnswer{}, Expr: fmt.Sprintf(
+		`count_over_time((ALERTS{alertstate="firing", alertname=%s} unless on () ALERTS{alertstate="firing", alertname=~%s})[%s:%s])`,
+		promString(s.Outlived), promString(strings.Join(by, "|")), promDuration(s.At-s.MendedAt), promDuration(e.step()))}
 }

@@ -2,6 +2,7 @@ package monitoring
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 )
 
@@ -62,21 +63,29 @@ func queue(e Environment) section {
 	return s
 }
 
+// suiteMetric is the name of one of the suite's metrics in an expression.
+var suiteMetric = regexp.MustCompile(`etf_deploy_\w+`)
+
 // deployments is what this program says of itself.
-var deployments = section{"Deployments and rollbacks", []panel{
-	number.of("Last operation of each kind", "dateTimeFromNow", "", query{`max by (kind, outcome) (etf_deploy_last_operation_timestamp_seconds) * 1000`, "{{kind}} {{outcome}}"}).wide(12),
-	number.of("Operation begun and not ended", "bool_yes_no", "", query{`max(etf_deploy_interrupted)`, ""}).above(0.5, 1),
-	number.of("That operation is silent for", "s", "Below zero: it is kept for its next stage.", query{`(time() - max(etf_deploy_heard_timestamp_seconds > 0)) or max(etf_deploy_heard_timestamp_seconds)`, ""}).above(60, 300),
-	number.of("Updates paused for", "s", "", query{`(time() - max(etf_deploy_updates_paused_timestamp_seconds > 0)) or max(etf_deploy_updates_paused_timestamp_seconds)`, ""}).above(3600, 4*3600),
-	bars.of("Steps of the last operation", "s", "", query{`max by (step, outcome) (etf_deploy_step_duration_seconds)`, "{{step}} {{outcome}}"}),
-	course.of("Duration of operations", "s", "", query{`max by (kind, outcome) (etf_deploy_last_operation_duration_seconds)`, "{{kind}} {{outcome}}"}),
-	number.of("Stopped in the last cut-over", "s", "", query{`max by (part) (etf_deploy_stopped_seconds)`, "{{part}}"}).above(300, 7200),
-	number.of("Waited for running tasks", "s", "", query{`max(etf_deploy_drained_seconds)`, ""}),
-	number.of("Rollbacks", "short", "Among the operations on record.", query{`max(etf_deploy_rollbacks)`, ""}),
-	number.of("Rows restored by the last repair", "short", "", query{`max(etf_deploy_rows_restored)`, ""}),
-	number.of("Age of the newest proven backup", "s", "", query{`time() - max(etf_deploy_backup_timestamp_seconds > 0)`, ""}).above(26*3600, 50*3600).none("none").wide(12),
-	number.of("Size of the newest proven backup", "bytes", "", query{`max(etf_deploy_backup_bytes)`, ""}).wide(12),
-}}
+func deployments(e Environment) section {
+	ask := func(expr, legend string) query {
+		return query{suiteMetric.ReplaceAllStringFunc(expr, e.ofSuite), legend}
+	}
+	return section{"Deployments and rollbacks", []panel{
+		number.of("Last operation of each kind", "dateTimeFromNow", "", ask(`max by (kind, outcome) (etf_deploy_last_operation_timestamp_seconds) * 1000`, "{{kind}} {{outcome}}")).wide(12),
+		number.of("Operation begun and not ended", "bool_yes_no", "", ask(`max(etf_deploy_interrupted)`, "")).above(0.5, 1),
+		number.of("That operation is silent for", "s", "Below zero: it is kept for its next stage.", ask(`(time() - max(etf_deploy_heard_timestamp_seconds > 0)) or max(etf_deploy_heard_timestamp_seconds)`, "")).above(90, 120),
+		number.of("Updates paused for", "s", "", ask(`(time() - max(etf_deploy_updates_paused_timestamp_seconds > 0)) or max(etf_deploy_updates_paused_timestamp_seconds)`, "")).above(3600, 4*3600),
+		bars.of("Steps of the last operation", "s", "", ask(`max by (step, outcome) (etf_deploy_step_duration_seconds)`, "{{step}} {{outcome}}")),
+		course.of("Duration of operations", "s", "", ask(`max by (kind, outcome) (etf_deploy_last_operation_duration_seconds)`, "{{kind}} {{outcome}}")),
+		number.of("Stopped in the last cut-over", "s", "", ask(`max by (part) (etf_deploy_stopped_seconds)`, "{{part}}")).above(300, 7200),
+		number.of("Waited for running tasks", "s", "", ask(`max(etf_deploy_drained_seconds)`, "")),
+		number.of("Rollbacks", "short", "Among the operations on record.", ask(`max(etf_deploy_rollbacks)`, "")),
+		number.of("Rows restored by the last repair", "short", "", ask(`max(etf_deploy_rows_restored)`, "")),
+		number.of("Age of the newest proven backup", "s", "", ask(`time() - max(etf_deploy_backup_timestamp_seconds > 0)`, "")).above(26*3600, 50*3600).none("none").wide(12),
+		number.of("Size of the newest proven backup", "bytes", "", ask(`max(etf_deploy_backup_bytes)`, "")).wide(12),
+	}}
+}
 
 // servers is what the service lives with, as their exporters tell.
 func servers(e Environment) section {

@@ -2,18 +2,25 @@ package monitoring
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/push"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 )
 
 // TextfileName is the file that the suite writes into the folder of the node
-// exporter's textfile collector.
-const TextfileName = "etf_deploy.prom"
+// exporter's textfile collector. Each environment has its own: two on one host
+// would overwrite each other's.
+func TextfileName(environment string) string {
+	return "etf_deploy_" + url.PathEscape(environment) + ".prom"
+}
 
 // pushJob is the job that pushed metrics belong to, unlike those that
 // Prometheus collects itself.
@@ -52,14 +59,21 @@ func (t *Told) Set(name string, value float64, labels ...string) {
 	g.WithLabelValues(labels...).Set(value)
 }
 
-// Text is what is told in Prometheus' text format.
-func (t *Told) Text() ([]byte, error) {
+// Text is what is told of an environment in Prometheus' text format. It is a
+// label of each series, as it is where Push groups by it: one Prometheus may
+// collect several environments.
+func (t *Told) Text(environment string) ([]byte, error) {
 	families, err := t.registry.Gather()
 	if err != nil {
 		return nil, err
 	}
 	var b bytes.Buffer
+	name := labelEnvironment
 	for _, f := range families {
+		for _, m := range f.Metric {
+			m.Label = append(m.Label, &dto.LabelPair{Name: &name, Value: &environment})
+			slices.SortFunc(m.Label, func(a, b *dto.LabelPair) int { return cmp.Compare(a.GetName(), b.GetName()) })
+		}
 		if _, err := expfmt.MetricFamilyToText(&b, f); err != nil {
 			return nil, err
 		}

@@ -6,7 +6,7 @@ import (
 )
 
 // healthy is a service that runs well from the beginning, with everything
-// that is collected of it; the series of one name are replaced by those given.
+// that is collected of it; a job's series of one name are replaced by those given.
 func healthy(e Environment, instead ...Series) []Series {
 	var all []Series
 	for _, j := range e.Jobs {
@@ -22,7 +22,17 @@ func healthy(e Environment, instead ...Series) []Series {
 	for _, kind := range errorKinds() {
 		all = append(all, e.of("etf_errors_total", flat(0, forever), "error_type", kind))
 	}
-	if w := workersOf(e); w.missing == "" && w.job != JobWorker {
+	if e.Collects(JobWorker) { // whose workers have had nothing to do
+		for _, n := range essential(e) {
+			if n.job == JobWorker {
+				all = append(all, e.from(n.job, n.metric, flat(0, forever)))
+			}
+		}
+	}
+	for _, d := range dependencies {
+		all = append(all, e.from(d.job, d.metric, flat(1, forever)))
+	}
+	if w := workersOf(e); w.missing == "" {
 		all = append(all, w.series(e, flat(2, forever)))
 	}
 	if q := queueOf(e); q.missing == "" {
@@ -30,12 +40,12 @@ func healthy(e Environment, instead ...Series) []Series {
 	}
 	if suiteMissing(e) == "" {
 		all = append(all,
-			e.from(suiteJob(e), "etf_deploy_backup_timestamp_seconds", grow(e.step().Seconds(), e.step().Seconds(), forever)),
-			e.from(suiteJob(e), "etf_deploy_updates_paused_timestamp_seconds", flat(0, forever)),
-			e.from(suiteJob(e), "etf_deploy_heard_timestamp_seconds", flat(0, forever)))
+			e.suite("etf_deploy_backup_timestamp_seconds", grow(e.step().Seconds(), e.step().Seconds(), forever)),
+			e.suite("etf_deploy_updates_paused_timestamp_seconds", flat(0, forever)),
+			e.suite("etf_deploy_heard_timestamp_seconds", flat(0, forever)))
 	}
 	all = slices.DeleteFunc(all, func(s Series) bool {
-		return slices.ContainsFunc(instead, func(i Series) bool { return i.Name == s.Name && (i.Name != "up" || i.Labels["job"] == s.Labels["job"]) })
+		return slices.ContainsFunc(instead, func(i Series) bool { return i.Name == s.Name && i.Labels["job"] == s.Labels["job"] })
 	})
 	return append(all, instead...)
 }
@@ -73,15 +83,12 @@ func traps(e Environment) []Scenario {
 	hold := func(name string, d time.Duration) time.Duration { return e.hold(name, d) }
 	stuckAt := e.at(0, stuck, hold("UpdateStuck", 10*time.Minute))
 	none := []Series{e.of("etf_updates_total", flat(5, forever), "status", "completed")}
+	hangAt := max(stuckAt, e.after(e.steps(2*stuck)))
 	late := e.steps(2 * stuck)
+	api, _ := e.Job(JobService)
 	birth := e.steps(e.window(15*time.Minute)) + 2
-	failing := func(values Values) []Series {
-		return []Series{
-			e.of("etf_updates_total", flat(7, forever), "status", "completed"),
-			e.of("etf_updates_total", values, "status", "failed"),
-			e.of("etf_errors_total", values, "error_type", "api_error"),
-		}
-	}
+	failAt, birthAt := e.at(e.Alerts.MinUpdates+1, hold("UpdatesFailing", 2*time.Minute)), e.at(birth, hold("UpdatesFailing", 2*time.Minute))
+	counted := func(failed Values) []Series { return e.updates(flat(7, forever), failed, failed) }
 	var perKind []Series
 	for _, kind := range errorKinds() {
 		perKind = append(perKind, e.of("etf_errors_total", grow(0, 0.8*e.Alerts.ErrorRate*s, forever), "error_type", kind))
@@ -89,7 +96,8 @@ func traps(e Environment) []Scenario {
 	all := []Scenario{
 		{Trap: 1, Name: "an update hangs; the API shows that it runs, another process when one last succeeded", At: stuckAt,
 			Series: append(none, e.of("etf_active_updates", flat(1, forever)), elsewhere(e.of("etf_last_update_timestamp", flat(s, forever)))),
-			Fires:  []Firing{{Alert: "UpdateStuck", Value: stuckAt.Seconds() - s}}},
+			Fires: append(e.stale(stuckAt), Firing{Alert: "UpdateStuck", Value: stuckAt.Seconds() - s},
+				Firing{Alert: "MetricsMissing", Labels: map[string]string{"job": JobService, "metric": "etf_last_update_timestamp"}})},
 		{Trap: 3, Name: "the service has just started, and its first updates run", At: e.after(late + 15),
 			Series: []Series{
 				e.of("up", then(gone(late), flat(1, forever))),
@@ -104,17 +112,17 @@ func traps(e Environment) []Scenario {
 				e.of("etf_active_updates", flat(1, 10)), e.of("etf_last_update_timestamp", flat(s, 10)),
 				e.of("etf_errors_total", flat(0, 10), "error_type", "api_error"),
 			},
-			Fires: []Firing{{Alert: "TargetDown", Labels: map[string]string{"job": JobService, "instance": e.instance(JobService)}}}},
-		{Trap: 5, Name: "three updates hang for two hours; what does the alert say?", At: e.after(e.steps(2 * stuck)),
+			Fires: []Firing{firing(reasonJobDown, api, "")}},
+		{Trap: 5, Name: "three updates hang for two hours; what does the alert say?", At: hangAt,
 			Series: append(none, e.of("etf_active_updates", flat(3, forever)), e.of("etf_last_update_timestamp", flat(s, forever))),
-			Fires:  []Firing{{Alert: "UpdateStuck", Value: e.after(e.steps(2*stuck)).Seconds() - s}}, Plan: []string{"UpdateStuck"}},
+			Fires:  append(e.stale(hangAt), Firing{Alert: "UpdateStuck", Value: hangAt.Seconds() - s}), Plan: []string{"UpdateStuck"}},
 		{Trap: 6, Name: "errors of every kind, each at four fifths of the limit", At: e.at(0, e.window(5*time.Minute), hold("HighErrorRate", 5*time.Minute)),
 			Series: append(perKind, e.of("etf_updates_total", grow(0, 60, forever), "status", "completed")),
 			Fires:  []Firing{{Alert: "HighErrorRate", Value: 0.8 * e.Alerts.ErrorRate * float64(len(perKind))}}},
-		{Trap: 6, Name: "one update a minute, and each fails", At: e.at(e.Alerts.MinUpdates+1, hold("UpdatesFailing", 2*time.Minute)),
-			Series: failing(grow(0, 1, forever)), Fires: []Firing{{Alert: "UpdatesFailing", Value: 1}}},
-		{Trap: 7, Name: "500 updates failed before their counter was first collected", At: e.at(birth, hold("UpdatesFailing", 2*time.Minute)),
-			Series: failing(then(gone(birth), flat(500, forever))), Fires: []Firing{{Alert: "UpdatesFailing", Value: 1}}},
+		{Trap: 6, Name: "one update a minute, and each fails", At: failAt,
+			Series: counted(grow(0, 1, forever)), Fires: append(e.burning(enoughUpdates, failAt), Firing{Alert: "UpdatesFailing", Value: 1})},
+		{Trap: 7, Name: "500 updates failed before their counter was first collected", At: birthAt,
+			Series: counted(then(gone(birth), flat(500, forever))), Fires: []Firing{{Alert: "UpdatesFailing", Value: 1}}},
 		{Trap: 9, Name: "a worker was killed, and its gauge stays beside that of another, which has nothing to do", At: stuckAt,
 			Series: append(none,
 				e.of("etf_active_updates", flat(1, forever), "pid", "4711"), e.of("etf_active_updates", flat(0, forever), "pid", "4712"),
@@ -135,7 +143,7 @@ func schedulerTrap(e Environment) Scenario {
 	begin := e.step().Seconds()
 	return Scenario{Trap: 2, Name: "the scheduler is dead: no update is begun", Days: true, At: at, Whole: true,
 		Series: healthy(e, e.of("etf_updates_total", flat(5, forever), "status", "completed"), e.of("etf_last_update_timestamp", flat(begin, forever))),
-		Fires:  []Firing{{Alert: "UpdatesStale", Value: at.Seconds() - begin}}, Inhibited: []string{"FreshnessBudgetBurnFast"}}
+		Fires:  []Firing{{Alert: "UpdatesStale", Value: at.Seconds() - begin}}}
 }
 
 // alternatingTrap has more values than the others: one for each collection.
@@ -147,15 +155,43 @@ func alternatingTrap(e Environment) Scenario {
 	t.Series = healthy(e,
 		e.of("etf_errors_total", e.alternating(at, 1000, 10), "error_type", "api_error"),
 		e.of("etf_last_update_timestamp", grow(s, s, forever)),
-		e.from(suiteJob(e), "etf_deploy_backup_timestamp_seconds", grow(s, s, forever)))
+		e.suite("etf_deploy_backup_timestamp_seconds", grow(s, s, forever)))
 	return t
+}
+
+// stale is what fires besides when updates are stale sooner than a course that
+// has seen none since its first step is over: both are times of deploy.yaml.
+func (e Environment) stale(at time.Duration) []Firing {
+	if age := at - e.step(); age > e.Alerts.StaleAfter+e.hold("UpdatesStale", 5*time.Minute)+e.step() {
+		return []Firing{{Alert: "UpdatesStale", Value: age.Seconds()}}
+	}
+	return nil
+}
+
+// burning is what fires besides when all updates have failed since a step:
+// UpdatesFailing does not keep it back.
+func (e Environment) burning(step int, at time.Duration) []Firing {
+	if at-e.after(step) > e.hold("ErrorBudgetBurnSlow", time.Hour)+e.step() {
+		return []Firing{{Alert: "ErrorBudgetBurnSlow", Value: 1}}
+	}
+	return nil
+}
+
+// nightlyFails is what the service's real traffic makes of a failure.
+func nightlyFails(e Environment) Scenario {
+	at := e.at(10+batch, e.scaled(time.Hour), e.hold("UpdatesFailing", 2*time.Minute))
+	failed := then(flat(0, 10), grow(10, 10, batch), flat(10*batch, forever))
+	also := append(e.burning(10, at), e.stale(at)...)
+	return Scenario{Name: "the nightly updates fail, and no others come; an hour later", At: at,
+		Series: append(e.updates(flat(50, forever), failed, failed), e.of("etf_last_update_timestamp", flat(e.step().Seconds(), forever))),
+		Fires:  append([]Firing{{Alert: "UpdatesFailing", Value: 1}}, also...)}
 }
 
 // incidents are what is most likely to happen, beside the traps.
 func incidents(e Environment) []Scenario {
 	s := e.step().Seconds()
-	var all []Scenario
-	if w := workersOf(e); w.missing == "" && w.job != JobWorker {
+	all := []Scenario{nightlyFails(e)}
+	if w := workersOf(e); w.missing == "" {
 		all = append(all, Scenario{Name: "all workers are killed", At: e.at(5, e.hold("NoWorkers", 5*time.Minute)),
 			Series: []Series{w.series(e, then(flat(2, 5), flat(0, forever))),
 				e.of("etf_updates_total", then(grow(0, 1, 5), flat(4, forever)), "status", "completed"),
@@ -165,14 +201,11 @@ func incidents(e Environment) []Scenario {
 	if suiteMissing(e) == "" {
 		limit := e.hold("UpdatesPausedTooLong", 2*time.Hour)
 		at := e.at(1, limit)
-		all = append(all,
+		all = append(all, interruption(e),
 			Scenario{Name: "updates are paused, and nobody resumes them", At: at,
-				Series: []Series{e.from(suiteJob(e), "etf_deploy_updates_paused_timestamp_seconds", flat(s, forever)),
+				Series: []Series{e.suite("etf_deploy_updates_paused_timestamp_seconds", flat(s, forever)),
 					e.of("etf_updates_total", flat(4, forever), "status", "completed"), e.of("etf_last_update_timestamp", flat(s, forever))},
-				Fires: []Firing{{Alert: "UpdatesPausedTooLong", Value: at.Seconds() - s}}},
-			Scenario{Name: "a deployment is killed", At: e.at(1, interruptedAfter(e)),
-				Series: []Series{e.from(suiteJob(e), "etf_deploy_heard_timestamp_seconds", flat(e.step().Seconds(), forever))},
-				Fires:  []Firing{{Alert: "DeploymentInterrupted", Value: (e.at(1, interruptedAfter(e)) - e.step()).Seconds()}}})
+				Fires: append(e.stale(at), Firing{Alert: "UpdatesPausedTooLong", Value: at.Seconds() - s})})
 	}
 	for i := range all {
 		all[i].Series, all[i].Whole = healthy(e, all[i].Series...), true

@@ -43,6 +43,8 @@ class SharedFileHandler(RotatingFileHandler):
     it holds a lock on it; whoever waited for that lock finds another file under the name, and goes on there.
     """
 
+    _torn = False  # the last line was written in part: the disk was full
+
     def _open(self):
         return open(self.baseFilename, "ab", buffering=0)
 
@@ -53,7 +55,11 @@ class SharedFileHandler(RotatingFileHandler):
             if 0 < self.maxBytes < os.fstat(self.stream.fileno()).st_size + len(line):
                 self._rotate(len(line))
                 self._follow()
-            self.stream.write(line)
+            line = b"\n" + line if self._torn else line
+            written = self.stream.write(line)
+            self._torn = written < len(line)
+            if self._torn:
+                raise OSError(f"{self.baseFilename}: {written} of {len(line)} bytes written")
         except Exception:
             self.handleError(record)
 
@@ -74,5 +80,8 @@ class SharedFileHandler(RotatingFileHandler):
         # A descriptor of its own: forked processes share the stream's, and with it a lock on that.
         with self._open() as locked:
             fcntl.flock(locked, fcntl.LOCK_EX)
-            if self._bears_the_name(locked) and os.fstat(locked.fileno()).st_size + length > self.maxBytes:
-                self.doRollover()
+            try:
+                if self._bears_the_name(locked) and os.fstat(locked.fileno()).st_size + length > self.maxBytes:
+                    self.doRollover()
+            finally:
+                fcntl.flock(locked, fcntl.LOCK_UN)  # a process forked meanwhile holds the descriptor, too

@@ -106,6 +106,8 @@ def exposition() -> bytes:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2 or not _folder():  # alone, this process would answer with noughts for ever
+        sys.exit("run it as: PROMETHEUS_MULTIPROC_DIR=FOLDER python -m app.core.metrics HOST:PORT")
     host, _, port = sys.argv[1].rpartition(":")
     _, serving = start_http_server(int(port), host, registry())
     serving.join()
