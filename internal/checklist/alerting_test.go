@@ -265,6 +265,10 @@ func TestAlertsSinceTheCutOver(t *testing.T) {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
+	// What was pending before calls nobody: only what fires is named.
+	if f := target.lookAlerts(t.Context(), Subject{Live: &release.Release{}, Since: time.Now()})[0]; !strings.Contains(fmt.Sprint(f), "Calls") || strings.Contains(fmt.Sprint(f), "Waits") {
+		t.Errorf("before the cut-over: %+v", f)
+	}
 	// What fires by rules that are not the service's undoes no deployment.
 	for rules, want := range map[string]report.Status{generatedRules: report.Warning, firingRules: report.Fault} {
 		target.Config.Monitoring.Rules = generated(t, rules)

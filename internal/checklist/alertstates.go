@@ -86,7 +86,7 @@ func contains(labels, of map[string]string) bool {
 func (a alertState) String() string {
 	var labels []string
 	for _, name := range slices.Sorted(maps.Keys(a.Labels)) {
-		if name != "alertname" {
+		if !slices.Contains([]string{"alertname", "service", "environment"}, name) { // the latter are those of all
 			labels = append(labels, name+"="+a.Labels[name])
 		}
 	}
@@ -126,21 +126,24 @@ func (t *Target) lookAlerts(ctx context.Context, s Subject) []report.Finding {
 		s.before = then
 	}
 	var calling, others, before []string
+	waiting := int64(0) // pending before: what a service that did not run yet is told by
 	for _, a := range now {
 		text := a.String() + " is " + a.State
 		if a.Summary != "" {
 			text += ": " + firstLine(a.Summary)
 		}
 		switch {
-		case s.wasThere(a):
+		case s.wasThere(a) && a.State == "firing":
 			before = append(before, text)
+		case s.wasThere(a):
+			waiting++
 		case a.State == "firing" && a.calls() && t.isOurs(a):
 			calling = append(calling, text)
 		default:
 			others = append(others, text)
 		}
 	}
-	counts := map[string]int64{"looked": int64(len(now)), "violations": int64(len(calling)), "new": int64(len(calling) + len(others)), "before": int64(len(before))}
+	counts := map[string]int64{"looked": int64(len(now)), "violations": int64(len(calling)), "new": int64(len(calling) + len(others)), "before": int64(len(before)) + waiting}
 	samples := slices.Concat(calling, others, before)
 	switch {
 	case len(calling) > 0:
@@ -150,7 +153,11 @@ func (t *Target) lookAlerts(ctx context.Context, s Subject) []report.Finding {
 	case len(before) > 0:
 		return []report.Finding{withNumbers(warn(looked, "as before the cut-over: "+fewOf(before), "they are not from this release; see what they tell"), "alerts", counts, samples...)}
 	}
-	return []report.Finding{withNumbers(found(looked, "none"), "alerts", counts)}
+	text := "none"
+	if waiting > 0 {
+		text = fmt.Sprintf("none that fires or is new; %d were pending before the cut-over", waiting)
+	}
+	return []report.Finding{withNumbers(found(looked, "%s", text), "alerts", counts)}
 }
 
 // wasThere: by the baseline, or since it has been active for longer.
