@@ -23,7 +23,7 @@ var bootID = sync.OnceValues(func() (string, error) {
 type procStat struct {
 	group int    // process group
 	start uint64 // clock ticks after boot
-	ended bool   // a zombie
+	ended bool   // a zombie, the last of its threads
 }
 
 // readStat reads it; fs.ErrNotExist when there is no such process.
@@ -41,7 +41,9 @@ func readStat(pid int) (procStat, error) {
 	if len(fields) < 20 {
 		return procStat{}, fmt.Errorf("process %d: cannot read %s", pid, file)
 	}
-	st := procStat{ended: strings.Contains("ZXx", fields[0])}
+	// The first thread may have ended before the others, which still hold all
+	// files and sockets: the number of threads tells.
+	st := procStat{ended: strings.Contains("ZXx", fields[0]) && (fields[17] == "0" || fields[17] == "1")}
 	var groupErr, startErr error
 	st.group, groupErr = strconv.Atoi(fields[2])
 	st.start, startErr = strconv.ParseUint(fields[19], 10, 64)

@@ -47,7 +47,12 @@ func readProcess(pid int) (process, bool) {
 	}
 	p.comm = string(stat[open+1 : end])
 	fields := strings.Fields(string(stat[end+1:]))
-	if len(fields) < 20 || fields[0] == "Z" || fields[0] == "X" {
+	if len(fields) < 20 {
+		return p, false
+	}
+	// Of a killed server with several threads the first may be gone while the
+	// others still hold its port: the number of threads tells.
+	if strings.Contains("ZX", fields[0]) && (fields[17] == "0" || fields[17] == "1") {
 		return p, false
 	}
 	p.ppid, _ = strconv.Atoi(fields[1])

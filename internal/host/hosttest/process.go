@@ -15,6 +15,7 @@ import (
 var processTests = map[string]func(*suite){
 	"a process is one life of a number": processIdentity,
 	"a zombie is gone":                  zombieIsGone,
+	"a thread outlives the first":       threadOutlivesFirst,
 	"found by their environment":        processesByEnv,
 	"Terminate ends the group":          terminateGroup,
 	"Terminate ends a stubborn process": terminateStubborn,
@@ -91,6 +92,23 @@ touch "$1/ready"; exec sleep 300`)
 	})
 	_, err := s.h.Process(s.ctx, pid)
 	s.wantIs("Process of a zombie", err, fs.ErrNotExist, fmt.Sprint(pid))
+}
+
+// threadOutlivesFirst: such a process looks like a zombie and still holds its
+// files, sockets and locks.
+func threadOutlivesFirst(s *suite) {
+	p, _ := s.background(`touch "$1/ready"; exec python3 -c '
+import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(300,)).start()
+ctypes.CDLL(None).pthread_exit(None)'`)
+	s.await("its first thread has ended", func() bool {
+		return strings.HasPrefix(s.output(s.ctx, sh(`sed 's/.*) //' "/proc/$1/stat"`, fmt.Sprint(p.PID))), "Z")
+	})
+	if running, err := host.Running(s.ctx, s.h, p); err != nil || !running {
+		s.Errorf("got %v, %v, though a thread of it runs", running, err)
+	}
+	s.must(s.h.Terminate(s.ctx, p, patience))
+	s.isGone(p.PID)
 }
 
 func processesByEnv(s *suite) {
