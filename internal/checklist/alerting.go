@@ -34,7 +34,7 @@ var verifyAlerts = Check{
 // compare: with the files that should be loaded, too.
 func (t *Target) lookAlerting(ctx context.Context, compare bool, more ...look) []report.Finding {
 	if t.Config.Monitoring.Prometheus == "" {
-		return []report.Finding{withNumbers(fault("Prometheus", "monitoring.prometheus is not configured: nobody will be called when the service fails", "set it in "+t.Config.File), "rules", nil)}
+		return []report.Finding{marked(fault("Prometheus", "monitoring.prometheus is not configured: nobody will be called when the service fails", "set it in "+t.Config.File), "rules", nil)}
 	}
 	return lookAll(ctx, t, append([]look{
 		{at: "alert rules", see: func(ctx context.Context, t *Target) []report.Finding { return t.lookRules(ctx, compare) }},
@@ -44,7 +44,7 @@ func (t *Target) lookAlerting(ctx context.Context, compare bool, more ...look) [
 
 // notAsked is Prometheus or Alertmanager that could not be asked.
 func (t *Target) notAsked(looked, who, address string, err error) report.Finding {
-	return withNumbers(unseen(looked, notAnswering(who, address, err), "see pre:connections, and monitoring in "+t.Config.File), strings.ToLower(who), nil)
+	return marked(unseen(looked, notAnswering(who, address, err), "see pre:connections, and monitoring in "+t.Config.File), strings.ToLower(who), nil)
 }
 
 // ruleGroups is what Prometheus says of its rules.
@@ -117,13 +117,13 @@ func (t *Target) lookRules(ctx context.Context, compare bool) []report.Finding {
 	counts := map[string]int64{"looked": int64(len(names)), "violations": int64(len(broken))}
 	switch {
 	case len(broken) > 0:
-		return []report.Finding{withNumbers(fault(looked, fewOf(broken), "mend the rules"), "rules", counts, broken...)}
+		return []report.Finding{marked(fault(looked, fewOf(broken), "mend the rules"), "rules", counts, broken...)}
 	case len(names) == 0:
-		return []report.Finding{withNumbers(fault(looked, "Prometheus has loaded none", "load the rules into Prometheus"), "rules", counts)}
+		return []report.Finding{marked(fault(looked, "Prometheus has loaded none", "load the rules into Prometheus"), "rules", counts)}
 	}
-	findings := []report.Finding{withNumbers(found(looked, "%d loaded: %s", len(names), join(names)), "rules", counts, names...)}
+	findings := []report.Finding{marked(found(looked, "%d loaded: %s", len(names), join(names)), "rules", counts, names...)}
 	if len(theirs) > 0 {
-		findings = append(findings, withNumbers(warn("alert rules of others", fewOf(theirs), "tell those whose rules they are"), "rules/others", map[string]int64{"violations": int64(len(theirs))}, theirs...))
+		findings = append(findings, marked(warn("alert rules of others", fewOf(theirs), "tell those whose rules they are"), "rules/others", map[string]int64{"violations": int64(len(theirs))}, theirs...))
 	}
 	if compare {
 		findings = append(findings, t.compareRules(ctx, loaded))
@@ -136,11 +136,11 @@ func (t *Target) lookRules(ctx context.Context, compare bool) []report.Finding {
 func (t *Target) compareRules(ctx context.Context, loaded ruleGroups) report.Finding {
 	file := t.Config.Monitoring.Rules
 	if file == "" {
-		return withNumbers(warn("alert rules as generated", "not compared: monitoring.rules is not set", "let it name the rules file in "+t.Config.File), "rules/generated", nil)
+		return marked(warn("alert rules as generated", "not compared: monitoring.rules is not set", "let it name the rules file in "+t.Config.File), "rules/generated", nil)
 	}
 	want, err := t.generatedRules()
 	if err != nil {
-		return withNumbers(unseen(file, err, "see monitoring.rules in "+t.Config.File), "rules/generated", nil)
+		return marked(unseen(file, err, "see monitoring.rules in "+t.Config.File), "rules/generated", nil)
 	}
 	var got []monitoring.Rule
 	for _, g := range loaded.ours(file, want) {
@@ -153,11 +153,11 @@ func (t *Target) compareRules(ctx context.Context, loaded ruleGroups) report.Fin
 	counts := map[string]int64{"looked": int64(len(want)), "loaded": int64(len(got)), "violations": int64(len(differences))}
 	switch {
 	case err != nil:
-		return withNumbers(unseen(file, err, "see pre:connections"), "rules/generated", counts)
+		return marked(unseen(file, err, "see pre:connections"), "rules/generated", counts)
 	case len(differences) > 0:
-		return withNumbers(fault(file, fewOf(differences), "load it into Prometheus, and let Prometheus read its configuration again"), "rules/generated", counts, differences...)
+		return marked(fault(file, fewOf(differences), "load it into Prometheus, and let Prometheus read its configuration again"), "rules/generated", counts, differences...)
 	}
-	return withNumbers(found(file, "all %d rules are loaded as they stand there", len(want)), "rules/generated", counts)
+	return marked(found(file, "all %d rules are loaded as they stand there", len(want)), "rules/generated", counts)
 }
 
 // generatedRules are those of the service's own file.
@@ -206,7 +206,7 @@ func (t *Target) lookAlertmanager(ctx context.Context, compare bool) []report.Fi
 	}
 	counts := map[string]int64{"looked": int64(len(managers.Data.ActiveAlertmanagers))}
 	if len(managers.Data.ActiveAlertmanagers) == 0 {
-		return []report.Finding{withNumbers(fault(looked, "Prometheus knows none: alerts go nowhere", "add it under alerting in prometheus.yml"), "alertmanager", counts)}
+		return []report.Finding{marked(fault(looked, "Prometheus knows none: alerts go nowhere", "add it under alerting in prometheus.yml"), "alertmanager", counts)}
 	}
 	address := t.Config.Monitoring.Alertmanager
 	if address != "" {
@@ -215,10 +215,10 @@ func (t *Target) lookAlertmanager(ctx context.Context, compare bool) []report.Fi
 			return []report.Finding{t.notAsked(looked, "Alertmanager", address, err)}
 		}
 		if res.StatusCode != http.StatusOK {
-			return []report.Finding{withNumbers(fault(looked, "not ready: "+res.Status, "see its log"), "alertmanager", counts)}
+			return []report.Finding{marked(fault(looked, "not ready: "+res.Status, "see its log"), "alertmanager", counts)}
 		}
 	}
-	findings := []report.Finding{withNumbers(found(looked, "Prometheus sends to %s", managers.Data.ActiveAlertmanagers[0].URL), "alertmanager", counts)}
+	findings := []report.Finding{marked(found(looked, "Prometheus sends to %s", managers.Data.ActiveAlertmanagers[0].URL), "alertmanager", counts)}
 	if compare && address != "" {
 		findings = append(findings, t.compareRoutes(ctx, address))
 	}
@@ -228,25 +228,24 @@ func (t *Target) lookAlertmanager(ctx context.Context, compare bool) []report.Fi
 func (t *Target) compareRoutes(ctx context.Context, address string) report.Finding {
 	file := t.Config.Monitoring.Routes
 	if file == "" {
-		return withNumbers(warn("routes as generated", "not compared: monitoring.routes is not set", "let it name Alertmanager's configuration in "+t.Config.File), "routes/generated", nil)
+		return marked(warn("routes as generated", "not compared: monitoring.routes is not set", "let it name Alertmanager's configuration in "+t.Config.File), "routes/generated", nil)
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return withNumbers(unseen(file, err, "see monitoring.routes in "+t.Config.File), "routes/generated", nil)
+		return marked(unseen(file, err, "see monitoring.routes in "+t.Config.File), "routes/generated", nil)
 	}
-	var status struct {
-		Config struct{ Original string }
-	}
-	if err := t.getJSON(ctx, address+"/api/v2/status", &status); err != nil {
+	am, _ := t.alertmanager()
+	loaded, err := am.Loaded(ctx)
+	if err != nil {
 		return t.notAsked(file, "Alertmanager", address, err)
 	}
-	differences, err := monitoring.CompareRoutes(data, []byte(status.Config.Original))
+	differences, err := monitoring.CompareRoutes(data, loaded)
 	counts := map[string]int64{"violations": int64(len(differences))}
 	switch {
 	case err != nil:
-		return withNumbers(unseen(file, err, "see monitoring.routes in "+t.Config.File), "routes/generated", counts)
+		return marked(unseen(file, err, "see monitoring.routes in "+t.Config.File), "routes/generated", counts)
 	case len(differences) > 0:
-		return withNumbers(fault(file, fewOf(differences), "load it into Alertmanager, and let Alertmanager read its configuration again"), "routes/generated", counts, differences...)
+		return marked(fault(file, fewOf(differences), "load it into Alertmanager, and let Alertmanager read its configuration again"), "routes/generated", counts, differences...)
 	}
-	return withNumbers(found(file, "routes, receivers and inhibition are loaded as they stand there"), "routes/generated", counts)
+	return marked(found(file, "routes, receivers and inhibition are loaded as they stand there"), "routes/generated", counts)
 }

@@ -57,15 +57,13 @@ func (t *Target) alertStates(ctx context.Context) ([]alertState, error) {
 // suppressed are the labels of those that Alertmanager keeps quiet. One that
 // does not answer is another look's to report.
 func (t *Target) suppressed(ctx context.Context) (all []map[string]string) {
-	var answer []struct {
-		Labels map[string]string
-		Status struct{ State string }
-	}
-	if address := t.Config.Monitoring.Alertmanager; address == "" || t.getJSON(ctx, address+"/api/v2/alerts?active=false&silenced=true&inhibited=true&unprocessed=false", &answer) != nil {
+	am, ok := t.alertmanager()
+	if !ok {
 		return nil
 	}
-	for _, a := range answer {
-		if a.Status.State == "suppressed" {
+	held, _ := am.Alerts(ctx)
+	for _, a := range held {
+		if len(a.Status.SilencedBy)+len(a.Status.InhibitedBy) > 0 {
 			all = append(all, a.Labels)
 		}
 	}
@@ -118,7 +116,7 @@ func (t *Target) lookAlerts(ctx context.Context, s Subject) []report.Finding {
 	const looked = "alerts that are pending or firing"
 	now, err := t.alertStates(ctx)
 	if err != nil {
-		return []report.Finding{withNumbers(unseen(looked, err, "see pre:connections, and monitoring in "+t.Config.File), "alerts", nil)}
+		return []report.Finding{marked(unseen(looked, err, "see pre:connections, and monitoring in "+t.Config.File), "alerts", nil)}
 	}
 	// Where the journal cannot be read, verify:performance says so; that an
 	// alert is older than the cut-over it says itself.
@@ -147,17 +145,17 @@ func (t *Target) lookAlerts(ctx context.Context, s Subject) []report.Finding {
 	samples := slices.Concat(calling, others, before)
 	switch {
 	case len(calling) > 0:
-		return []report.Finding{withNumbers(fault(looked, "new since the cut-over: "+fewOf(slices.Concat(calling, others)), "see what they tell; rollback:immediate goes back"), "alerts", counts, samples...)}
+		return []report.Finding{marked(fault(looked, "new since the cut-over: "+fewOf(slices.Concat(calling, others)), "see what they tell; rollback:immediate goes back"), "alerts", counts, samples...)}
 	case len(others) > 0:
-		return []report.Finding{withNumbers(warn(looked, "new since the cut-over: "+fewOf(others), "see whether they pass"), "alerts", counts, samples...)}
+		return []report.Finding{marked(warn(looked, "new since the cut-over: "+fewOf(others), "see whether they pass"), "alerts", counts, samples...)}
 	case len(before) > 0:
-		return []report.Finding{withNumbers(warn(looked, "as before the cut-over: "+fewOf(before), "they are not from this release; see what they tell"), "alerts", counts, samples...)}
+		return []report.Finding{marked(warn(looked, "as before the cut-over: "+fewOf(before), "they are not from this release; see what they tell"), "alerts", counts, samples...)}
 	}
 	text := "none"
 	if waiting > 0 {
 		text = fmt.Sprintf("none that fires or is new; %d were pending before the cut-over", waiting)
 	}
-	return []report.Finding{withNumbers(found(looked, "%s", text), "alerts", counts)}
+	return []report.Finding{marked(found(looked, "%s", text), "alerts", counts)}
 }
 
 // wasThere: by the baseline, or since it has been active for longer.

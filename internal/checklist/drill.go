@@ -70,11 +70,7 @@ func (t *Target) Drill(ctx context.Context, silence bool) (*DrillReport, error) 
 }
 
 func (t *Target) newDrill(silence bool) (*drill, error) {
-	am, e, err := t.drillable()
-	if err != nil {
-		return nil, err
-	}
-	contacts, err := t.drilled(e)
+	am, e, contacts, err := t.drillable()
 	if err != nil {
 		return nil, err
 	}
@@ -87,14 +83,17 @@ func (t *Target) newDrill(silence bool) (*drill, error) {
 	return d, err
 }
 
-// drillable is the Alertmanager of a target, and what is generated for it.
-func (t *Target) drillable() (am monitoring.AlertClient, e monitoring.Environment, err error) {
+// drillable is the Alertmanager of a target, what is generated for it, and whom
+// it should call.
+func (t *Target) drillable() (am monitoring.AlertClient, e monitoring.Environment, contacts []*drilled, err error) {
 	am, ok := t.alertmanager()
 	if !ok {
-		return am, e, fmt.Errorf("%w: monitoring.alertmanager of %s is not configured: there is nothing that could call anybody", ErrUsage, t.Config.Environment)
+		return am, e, nil, fmt.Errorf("%w: monitoring.alertmanager of %s is not configured: there is nothing that could call anybody", ErrUsage, t.Config.Environment)
 	}
-	e, err = monitoring.FromConfig(t.Config)
-	return am, e, err
+	if e, err = monitoring.FromConfig(t.Config); err == nil {
+		contacts, err = t.drilled(e)
+	}
+	return am, e, contacts, err
 }
 
 // prepare looks at what cannot be looked at afterwards.

@@ -35,11 +35,7 @@ func (t *Target) MayDrill(ctx context.Context, yes bool, ask func(ctx context.Co
 // this program's, and whom else Alertmanager, as it runs, sends such an alert
 // to.
 func (t *Target) RealContacts(ctx context.Context) ([]string, error) {
-	am, e, err := t.drillable()
-	if err != nil {
-		return nil, err
-	}
-	contacts, err := t.drilled(e)
+	am, e, contacts, err := t.drillable()
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/goldfinch-etf/etf-deploy/internal/host"
 	"github.com/goldfinch-etf/etf-deploy/internal/report"
 	"github.com/goldfinch-etf/etf-deploy/internal/servicelog"
 )
@@ -29,13 +28,13 @@ var verifyLogs = Check{
 		for _, f := range r.Files {
 			switch {
 			case errors.Is(f.Err, servicelog.ErrUndated) && others:
-				findings = append(findings, withNumbers(warn(f.Path, f.Err.Error(), "give its lines a time, or leave it out of logs.files in "+t.Config.File), path.Base(f.Path), map[string]int64{"not_looked": 1}))
+				findings = append(findings, marked(warn(f.Path, f.Err.Error(), "give its lines a time, or leave it out of logs.files in "+t.Config.File), path.Base(f.Path), map[string]int64{"not_looked": 1}))
 			case errors.Is(f.Err, servicelog.ErrBinary):
-				findings = append(findings, withNumbers(warn(f.Path, f.Err.Error(), "leave it out of logs.files in "+t.Config.File), path.Base(f.Path), nil))
+				findings = append(findings, marked(warn(f.Path, f.Err.Error(), "leave it out of logs.files in "+t.Config.File), path.Base(f.Path), nil))
 			case f.Err != nil:
-				findings = append(findings, withNumbers(unseen(f.Path, f.Err, "the service writes its logs there: see LOG_DIR in .env, and logs.files in "+t.Config.File), path.Base(f.Path), map[string]int64{"looked": f.Lines, "errors": f.Errors}))
+				findings = append(findings, marked(unseen(f.Path, f.Err, "the service writes its logs there: see LOG_DIR in .env, and logs.files in "+t.Config.File), path.Base(f.Path), map[string]int64{"looked": f.Lines, "errors": f.Errors}))
 			case f.Blind > 0:
-				findings = append(findings, withNumbers(warn(f.Path, fmt.Sprintf("%d lines are so long that their level was not found", f.Blind), "let the formatter write time and level first, and shorter messages"), path.Base(f.Path), map[string]int64{"looked": f.Lines, "blind": f.Blind}))
+				findings = append(findings, marked(warn(f.Path, fmt.Sprintf("%d lines are so long that their level was not found", f.Blind), "let the formatter write time and level first, and shorter messages"), path.Base(f.Path), map[string]int64{"looked": f.Lines, "blind": f.Blind}))
 			}
 		}
 		return findings
@@ -70,7 +69,7 @@ func (t *Target) judgeLogs(r servicelog.Report, since time.Time) report.Finding 
 		counts["not_looked"] = 1
 		f = warn(looked, "nothing was written since the cut-over: there is nothing to judge", "see LOG_DIR in .env, and logs.files in "+t.Config.File)
 	}
-	return withNumbers(f, "errors", counts, samples...)
+	return marked(f, "errors", counts, samples...)
 }
 
 func groupText(g servicelog.Group) string {
@@ -88,13 +87,4 @@ func groupText(g servicelog.Group) string {
 		fmt.Fprintf(&b, "–%s", g.Last.UTC().Format("15:04:05"))
 	}
 	return b.String()
-}
-
-// withNumbers adds to a finding what programs read.
-func withNumbers(f report.Finding, key string, counts map[string]int64, samples ...string) report.Finding {
-	f.Key, f.Counts = key, counts
-	for _, s := range samples {
-		f.Samples = append(f.Samples, host.Redact(s))
-	}
-	return f
 }

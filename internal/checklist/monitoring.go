@@ -20,11 +20,11 @@ var verifyMetrics = Check{
 	Command: "curl http://localhost:8000/metrics",
 	look: func(ctx context.Context, t *Target, s Subject) []report.Finding {
 		if t.Config.API.Metrics == "" {
-			return []report.Finding{withNumbers(fault("metrics", "api.metrics is empty: the service is configured to have none", "add the metrics to the service, and their path to "+t.Config.File), "metrics", nil)}
+			return []report.Finding{marked(fault("metrics", "api.metrics is empty: the service is configured to have none", "add the metrics to the service, and their path to "+t.Config.File), "metrics", nil)}
 		}
 		families, err := t.metrics(ctx)
 		if err != nil {
-			return []report.Finding{withNumbers(fault(t.Config.API.Metrics, firstLine(err.Error()), "see the API's log"), "metrics", nil)}
+			return []report.Finding{marked(fault(t.Config.API.Metrics, firstLine(err.Error()), "see the API's log"), "metrics", nil)}
 		}
 		findings := t.lookExposed(families)
 		return append(findings, lookAll(ctx, t, look{"Prometheus", t.Config.Timeouts.Verify + t.Config.Timeouts.Check, func(ctx context.Context, t *Target) []report.Finding {
@@ -60,13 +60,13 @@ func (t *Target) lookExposed(families map[string]*dto.MetricFamily) []report.Fin
 	counts := map[string]int64{"looked": int64(len(t.requiredMetrics())), "exposed": int64(len(families)), "violations": int64(len(faults)), "warnings": int64(len(warnings))}
 	var findings []report.Finding
 	if len(faults) > 0 {
-		findings = append(findings, withNumbers(fault(looked, fewOf(faults), do), "metrics", counts, faults...))
+		findings = append(findings, marked(fault(looked, fewOf(faults), do), "metrics", counts, faults...))
 	}
 	if len(warnings) > 0 {
-		findings = append(findings, withNumbers(warn(looked, fewOf(warnings), do), "metrics/labels", counts, warnings...))
+		findings = append(findings, marked(warn(looked, fewOf(warnings), do), "metrics/labels", counts, warnings...))
 	}
 	if len(findings) == 0 {
-		findings = append(findings, withNumbers(found(looked, "%d metrics, all %d required ones with type and labels", len(families), len(t.requiredMetrics())), "metrics", counts))
+		findings = append(findings, marked(found(looked, "%d metrics, all %d required ones with type and labels", len(families), len(t.requiredMetrics())), "metrics", counts))
 	}
 	return findings
 }

@@ -29,7 +29,7 @@ var verifyPerformance = Check{
 func lookSessions(ctx context.Context, t *Target) []report.Finding {
 	looked := "sessions of " + t.Config.Database.ApplicationName
 	cannot := func(err error) []report.Finding {
-		return []report.Finding{withNumbers(unseen(looked, err, "see pre:connections"), "sessions", nil)}
+		return []report.Finding{marked(unseen(looked, err, "see pre:connections"), "sessions", nil)}
 	}
 	conn, err := t.connect(ctx, "etf-deploy")
 	if err != nil {
@@ -41,7 +41,7 @@ func lookSessions(ctx context.Context, t *Target) []report.Finding {
 		return cannot(err)
 	}
 	if len(sessions) == 0 {
-		return []report.Finding{withNumbers(fault(looked, "there is none", "the service must set application_name to "+t.Config.Database.ApplicationName+", or it is not connected"), "sessions", map[string]int64{"looked": 0})}
+		return []report.Finding{marked(fault(looked, "there is none", "the service must set application_name to "+t.Config.Database.ApplicationName+", or it is not connected"), "sessions", map[string]int64{"looked": 0})}
 	}
 	room, err := postgres.LimitsOfSessions(ctx, conn, t.Config.Database.Role)
 	if err != nil {
@@ -65,7 +65,7 @@ func (t *Target) judgeSessions(sessions []postgres.Session, room postgres.Sessio
 		counts[stateKey(s.State)]++
 	}
 	if n := states[""]; n > 0 {
-		return withNumbers(unseen(looked, fmt.Errorf("the states of %d of %d cannot be seen", n, len(sessions)), "GRANT pg_read_all_stats to the role of database.url"), "sessions", counts)
+		return marked(unseen(looked, fmt.Errorf("the states of %d of %d cannot be seen", n, len(sessions)), "GRANT pg_read_all_stats to the role of database.url"), "sessions", counts)
 	}
 	var parts []string
 	for _, state := range slices.Sorted(maps.Keys(states)) {
@@ -77,10 +77,10 @@ func (t *Target) judgeSessions(sessions []postgres.Session, room postgres.Sessio
 		used, may int
 	}{{"the server", room.Sessions, room.Server}, {"role " + t.Config.Database.Role, len(sessions), room.Role}, {"the database", len(sessions), room.Database}} {
 		if limit.may > 0 && limit.used*10 >= limit.may*9 {
-			return withNumbers(warn(looked, fmt.Sprintf("%s; %s takes %d at most", text, limit.of, limit.may), "raise the limit, or make the service's pools smaller"), "sessions", counts)
+			return marked(warn(looked, fmt.Sprintf("%s; %s takes %d at most", text, limit.of, limit.may), "raise the limit, or make the service's pools smaller"), "sessions", counts)
 		}
 	}
-	return withNumbers(found(looked, "%s", text), "sessions", counts)
+	return marked(found(looked, "%s", text), "sessions", counts)
 }
 
 func stateKey(state string) string {
@@ -108,17 +108,17 @@ func (t *Target) judgeTransactions(sessions []postgres.Session) report.Finding {
 	}
 	counts["violations"], counts["idle_in_transaction"] = int64(len(samples)), idle
 	if len(samples) > 0 {
-		return withNumbers(warn(looked, fmt.Sprintf("%d transactions are open for more than %s, %d of them idle: %s", len(samples), report.Duration(limit), idle, join(samples[:min(len(samples), 3)])),
+		return marked(warn(looked, fmt.Sprintf("%d transactions are open for more than %s, %d of them idle: %s", len(samples), report.Duration(limit), idle, join(samples[:min(len(samples), 3)])),
 			"see what these sessions do; thresholds.longest_task is the limit"), "transactions", counts, samples...)
 	}
 	if transaction.Transaction == 0 {
-		return withNumbers(found(looked, "no transaction is open"), "transactions", counts)
+		return marked(found(looked, "no transaction is open"), "transactions", counts)
 	}
 	text := "longest transaction: " + sessionText(transaction)
 	if query.Query > 0 {
 		text += "; longest query: " + report.Duration(query.Query)
 	}
-	return withNumbers(found(looked, "%s", text), "transactions", counts)
+	return marked(found(looked, "%s", text), "transactions", counts)
 }
 
 // judgeLocks says who waits for whom. A moment's wait is what locks are for.
@@ -151,11 +151,11 @@ func (t *Target) judgeLocks(sessions, all []postgres.Session) report.Finding {
 	counts := map[string]int64{"blocked": blocked, "violations": int64(len(samples)), "waits": int64(len(waits))}
 	switch {
 	case len(samples) > 0:
-		return withNumbers(warn(looked, join(samples[:min(len(samples), 3)]), "end the transaction that holds the lock, or wait for it"), "locks", counts, samples...)
+		return marked(warn(looked, join(samples[:min(len(samples), 3)]), "end the transaction that holds the lock, or wait for it"), "locks", counts, samples...)
 	case len(waits) > 0:
-		return withNumbers(found(looked, "nobody is blocked for long; waits: %s", join(waits)), "locks", counts)
+		return marked(found(looked, "nobody is blocked for long; waits: %s", join(waits)), "locks", counts)
 	}
-	return withNumbers(found(looked, "nobody waits"), "locks", counts)
+	return marked(found(looked, "nobody waits"), "locks", counts)
 }
 
 // sessionText describes a session without what its statement holds.

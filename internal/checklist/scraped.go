@@ -50,13 +50,13 @@ func (t *Target) lookScraped(ctx context.Context, since time.Time, required []st
 	const looked = "Prometheus"
 	see := "see monitoring.prometheus in " + t.Config.File
 	if t.Config.Monitoring.Prometheus == "" {
-		return []report.Finding{withNumbers(fault(looked, "monitoring.prometheus is not configured: nobody collects the metrics", "set it in "+t.Config.File), "scrape", nil)}
+		return []report.Finding{marked(fault(looked, "monitoring.prometheus is not configured: nobody collects the metrics", "set it in "+t.Config.File), "scrape", nil)}
 	}
 	began, room := t.Now(), t.roomOf(ctx)
 	for {
 		targets, err := t.apiTargets(ctx)
 		if err != nil && !errors.Is(err, errNoTarget) {
-			return []report.Finding{withNumbers(unseen(looked, notAnswering("Prometheus", t.Config.Monitoring.Prometheus, err), see), "scrape", nil)}
+			return []report.Finding{marked(unseen(looked, notAnswering("Prometheus", t.Config.Monitoring.Prometheus, err), see), "scrape", nil)}
 		}
 		wrong, interval, late := "", time.Duration(0), false
 		for _, target := range targets {
@@ -65,11 +65,11 @@ func (t *Target) lookScraped(ctx context.Context, since time.Time, required []st
 		if err != nil {
 			wrong = err.Error()
 		} else if wrong, err = t.wrongWithScrapes(ctx, targets, since, required); err != nil {
-			return []report.Finding{withNumbers(unseen(looked, notAnswering("Prometheus", t.Config.Monitoring.Prometheus, err), see), "scrape", nil)}
+			return []report.Finding{marked(unseen(looked, notAnswering("Prometheus", t.Config.Monitoring.Prometheus, err), see), "scrape", nil)}
 		}
 		counts := map[string]int64{"looked": int64(len(required)), "targets": int64(len(targets))}
 		if wrong == "" {
-			return []report.Finding{withNumbers(found(looked, "collects all %d metrics from %s", len(required), targets[0].ScrapeURL), "scrape", counts)}
+			return []report.Finding{marked(found(looked, "collects all %d metrics from %s", len(required), targets[0].ScrapeURL), "scrape", counts)}
 		}
 		if t.Now().Sub(began) < min(max(collectTime, interval+scrapeGrace), room) && sleep(ctx, 500*time.Millisecond) == nil {
 			continue
@@ -78,9 +78,9 @@ func (t *Target) lookScraped(ctx context.Context, since time.Time, required []st
 		if late && interval+scrapeGrace > room {
 			wrong += fmt.Sprintf("; it collects only every %s, and there are %s to wait for the next time", report.Duration(interval), report.Duration(room))
 			counts["not_looked"] = 1
-			return []report.Finding{withNumbers(warn(looked, wrong, "run verify:metrics again later, or lower scrape_interval in prometheus.yml"), "scrape", counts)}
+			return []report.Finding{marked(warn(looked, wrong, "run verify:metrics again later, or lower scrape_interval in prometheus.yml"), "scrape", counts)}
 		}
-		return []report.Finding{withNumbers(fault(looked, wrong, "see scrape_configs in prometheus.yml, and /targets of Prometheus"), "scrape", counts)}
+		return []report.Finding{marked(fault(looked, wrong, "see scrape_configs in prometheus.yml, and /targets of Prometheus"), "scrape", counts)}
 	}
 }
 

@@ -3,7 +3,6 @@ package checklist
 import (
 	"slices"
 
-	"github.com/goldfinch-etf/etf-deploy/internal/host"
 	"github.com/goldfinch-etf/etf-deploy/internal/report"
 )
 
@@ -25,9 +24,6 @@ type Checks []Check
 // as names a finding for programs, with what was counted and a few keys of it,
 // which may come from where secrets are.
 func as(f report.Finding, key string, counts map[string]int64, samples ...string) report.Finding {
-	f.Key, f.Counts, f.Samples = key, counts, nil
-	for _, s := range samples {
-		f.Samples = append(f.Samples, host.Redact(s))
-	}
-	return f
+	f.Samples = nil
+	return marked(f, key, counts, samples...)
 }

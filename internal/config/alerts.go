@@ -72,8 +72,9 @@ const (
 	longest  = 365 * 24 * time.Hour
 )
 
-// longestRepeat keeps an alert that fires for days from being forgotten.
-const longestRepeat = 24 * time.Hour
+// LongestRepeat is the longest alerts.repeat: what fires for days must not be
+// forgotten.
+const LongestRepeat = 24 * time.Hour
 
 func (v *validator) alerts(a Alerts) {
 	if a.Scale <= 0 || a.Scale > 1 {
@@ -129,8 +130,8 @@ func (v *validator) calls(a Alerts) {
 	}
 	v.lasting("alerts.interval", a.Interval)
 	v.lasting("alerts.repeat", a.Repeat)
-	if a.Repeat > longestRepeat {
-		v.fault("alerts.repeat", "is %s; write %s or less: an alert that fires for days would be forgotten", a.Repeat, longestRepeat)
+	if a.Repeat > LongestRepeat {
+		v.fault("alerts.repeat", "is %s; write %s or less: an alert that fires for days would be forgotten", a.Repeat, LongestRepeat)
 	}
 	v.plainURL("alerts.watchdog", a.Watchdog, "alerts.watchdog_token_file")
 	v.secretFile("alerts.watchdog_token_file", a.WatchdogTokenFile)

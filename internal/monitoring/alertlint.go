@@ -7,7 +7,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -106,14 +105,11 @@ func (r rule) labelSet() map[string]string {
 	return all
 }
 
-// byName finds a selector without a metric's name before its brace.
-var byName = regexp.MustCompile(`__name__|(?:^|[^\w:\s]|\b(?:or|and|unless|bool)\b)\s*\{`)
-
 // lintMetrics finds rules that ask for nothing that is there.
 func lintMetrics(f alertFiles) (problems []string) {
 	for _, r := range f.all() {
 		at := RulesFile + ": " + r.Alert + r.Record
-		if byName.MatchString(quoted.ReplaceAllString(r.Expr, `""`)) {
+		if scanned(r.Expr).unnamed {
 			problems = append(problems, at+": asks for series without naming the metric: nobody can tell whether there are any")
 		}
 		asked := MetricsIn(r.Expr)

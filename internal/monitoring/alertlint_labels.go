@@ -165,13 +165,19 @@ func alternatives(m labelMatch) []string {
 	return strings.Split(m.value, "|")
 }
 
-// matchesValue reports whether a value is equal to the matcher's, or matches it.
-func matchesValue(m labelMatch, value string) bool {
+// equals reports whether a value is the matcher's, or matches it, whether or
+// not the matcher wants that; it is not ok where its expression cannot be read.
+func (m labelMatch) equals(value string) (equal, ok bool) {
 	if m.op[len(m.op)-1] != '~' {
-		return m.value == value
+		return m.value == value, true
 	}
 	re, err := regexp.Compile("^(?:" + m.value + ")$")
-	return err == nil && re.MatchString(value)
+	return err == nil && re.MatchString(value), err == nil
+}
+
+func matchesValue(m labelMatch, value string) bool {
+	equal, _ := m.equals(value)
+	return equal
 }
 
 func names(labels []string) string {

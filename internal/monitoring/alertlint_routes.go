@@ -7,7 +7,8 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"time"
+
+	"github.com/goldfinch-etf/etf-deploy/internal/config"
 )
 
 // walk calls do for each route with what it inherits, the first one's place
@@ -89,10 +90,6 @@ func lintUnreachable(f alertFiles) (problems []string) {
 	return problems
 }
 
-// longestRepeat is the longest time after which an alert that still fires is
-// sent again.
-const longestRepeat = 24 * time.Hour
-
 // lintGroups looks at when routes send. An alert that comes into a group
 // whose wait is over is sent at once: with growing waits, each must be a group
 // of its own.
@@ -109,7 +106,7 @@ func lintGroups(f alertFiles) (problems []string) {
 		if !slices.Equal(r.GroupBy, []string{"..."}) {
 			problems = append(problems, fmt.Sprintf("%sis grouped by [%s]: an alert that comes later into a group skips the wait; write group_by: ['...']", here, strings.Join(r.GroupBy, ", ")))
 		}
-		if repeat > longestRepeat {
+		if repeat > config.LongestRepeat {
 			problems = append(problems, fmt.Sprintf("%srepeat_interval %s is longer than a day: what fires for days would be forgotten", here, r.Repeat))
 		}
 	})

@@ -85,15 +85,8 @@ func matches(matchers []string, labels map[string]string) bool {
 		if err != nil {
 			value = m[3]
 		}
-		equal := labels[m[1]] == value
-		if m[2][len(m[2])-1] == '~' {
-			re, err := regexp.Compile("^(?:" + value + ")$")
-			if err != nil {
-				return false
-			}
-			equal = re.MatchString(labels[m[1]])
-		}
-		if equal == (m[2][0] == '!') {
+		equal, ok := labelMatch{m[1], m[2], value}.equals(labels[m[1]])
+		if !ok || equal == (m[2][0] == '!') {
 			return false
 		}
 	}

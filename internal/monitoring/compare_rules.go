@@ -28,17 +28,7 @@ func (r Rule) String() string { return r.Group + "/" + r.Name }
 
 // ReadRules reads a rules file.
 func ReadRules(data []byte) ([]Rule, error) {
-	var file struct {
-		Groups []struct {
-			Name  string
-			Rules []struct {
-				Alert, Record, Expr string
-				For                 string
-				KeepFiring          string `yaml:"keep_firing_for"`
-				Labels, Annotations map[string]string
-			}
-		}
-	}
+	var file ruleFile
 	if err := yaml.Unmarshal(data, &file); err != nil {
 		return nil, fmt.Errorf("reading rules: %w", err)
 	}

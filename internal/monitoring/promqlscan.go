@@ -13,6 +13,7 @@ type scan struct {
 	selectors    []selector
 	aggregations []aggregation
 	joins        []string // of on, ignoring, group_left and group_right
+	unnamed      bool     // it asks for series without naming the metric
 	size         int      // in tokens
 }
 
@@ -49,6 +50,7 @@ func scanned(expr string) scan {
 		word, next := strings.ToLower(all[i]), at(all, i+1)
 		switch {
 		case word == "[" || word == "{":
+			s.unnamed = s.unnamed || word == "{"
 			i = closing(all, i)
 		case !named.MatchString(word) || isQuoted(word) || word[0] == '$':
 		case next == "(" && slices.Contains(joining, word):
@@ -62,7 +64,10 @@ func scanned(expr string) scan {
 		default:
 			one := selector{metric: all[i], matched: i}
 			if next == "{" {
-				one.asks = asked(all[i+2 : closing(all, i+1)])
+				end := closing(all, i+1)
+				one.asks = asked(all[i+2 : end])
+				s.unnamed = s.unnamed || slices.ContainsFunc(one.asks, func(m labelMatch) bool { return m.label == "__name__" })
+				i = end
 			}
 			s.selectors = append(s.selectors, one)
 		}

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/prometheus/client_golang/prometheus/push"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 )
@@ -16,7 +15,7 @@ import (
 // Add is Push that leaves alone what is not told now: a metric whose value
 // could not be found out keeps the last known one.
 func (t *Told) Add(ctx context.Context, client *http.Client, address, environment string) error {
-	return push.New(address, pushJob).Grouping(labelEnvironment, environment).Gatherer(t.registry).Client(client).AddContext(ctx)
+	return t.pusher(client, address, environment).AddContext(ctx)
 }
 
 // Replace puts the metrics of a text into another one, before, each in the

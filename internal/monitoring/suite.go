@@ -83,5 +83,9 @@ func (t *Told) Text(environment string) ([]byte, error) {
 
 // Push replaces what the Pushgateway at address has of the environment.
 func (t *Told) Push(ctx context.Context, client *http.Client, address, environment string) error {
-	return push.New(address, pushJob).Grouping(labelEnvironment, environment).Gatherer(t.registry).Client(client).PushContext(ctx)
+	return t.pusher(client, address, environment).PushContext(ctx)
+}
+
+func (t *Told) pusher(client *http.Client, address, environment string) *push.Pusher {
+	return push.New(address, pushJob).Grouping(labelEnvironment, environment).Gatherer(t.registry).Client(client)
 }
