@@ -187,9 +187,11 @@ func failedVerification(t *testing.T, s *stack.Stack) {
 func slowTask(t *testing.T, s *stack.Stack) {
 	s.Mage(t, 0, "deploy") // the feature that was taken back above
 	before := s.Serves(t)
-	s.Mage(t, 0, "sandbox:release", "slow")
-	// Its own verification waits for a minute's task.
-	s.Mage(t, 0, "deploy")
+	// As sandbox:release slow, whose updates take a minute longer, but shorter:
+	// the verification of the deployment waits for such an update as well.
+	s.CommitEdit(t, "slow", s.Status(t).Live.Commit, "app/services/updater.py",
+		"    rates.ensure(session, start, end)\n", "    for _ in range(40):\n        time.sleep(0.5)\n    rates.ensure(session, start, end)\n")
+	s.Mage(t, 0, "deploy", "-ref=slow")
 	slow := s.Serves(t)
 	id := startUpdate(t, s)
 	s.Await(t, 20*time.Second, "the task to run", func() bool { return updateStatus(t, s, id) == "processing" })

@@ -37,6 +37,7 @@ func releases(ctx context.Context, t *testing.T, s *Sandbox) {
 // on a remembered port, a load that was cut short.
 func recovers(ctx context.Context, t *testing.T, s *Sandbox) {
 	program, copied := fakeRelease(t, s)
+	s.serviceLimit = 3 * time.Second // its workers never answer
 	if err := s.supervisorClient().StartGroup(ctx, "celery_worker", true); err != nil {
 		t.Fatal(err)
 	}

@@ -14,9 +14,6 @@ import (
 // bin/etf-run gives them.
 var workerNodes = []string{"worker0@etf", "worker1@etf"}
 
-// serviceLimit is how long the deployed service may take to answer.
-const serviceLimit = 60 * time.Second
-
 // revive starts the deployed service's programs again and waits until they
 // serve, since whatever comes next will ask them. One that does not is the
 // release's fault, not the stack's: it is shown, and the sandbox is up.
@@ -51,7 +48,7 @@ func (s *Sandbox) revive(ctx context.Context) error {
 
 // awaitService waits until every worker answers a ping and the API a request.
 func (s *Sandbox) awaitService(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, serviceLimit)
+	ctx, cancel := context.WithTimeout(ctx, s.serviceLimit)
 	defer cancel()
 	control, err := celery.New(host.Local{}, celery.Options{BrokerURL: s.brokerURL()})
 	if err != nil {

@@ -56,6 +56,8 @@ type Sandbox struct {
 	out *progress
 	now func() time.Time
 	st  *state // while the lock is held
+
+	serviceLimit time.Duration // how long the deployed service may take to answer
 }
 
 // Dir returns the absolute path of the sandbox's folder.
@@ -85,7 +87,7 @@ func New(dir string, opt Options) (*Sandbox, error) {
 		now = time.Now
 	}
 	opt.Config = cmp.Or(opt.Config, "deploy.yaml")
-	return &Sandbox{dir: abs, opt: opt, now: now, out: newProgress(opt.Out)}, nil
+	return &Sandbox{dir: abs, opt: opt, now: now, out: newProgress(opt.Out), serviceLimit: time.Minute}, nil
 }
 
 // path joins names below the sandbox's folder.

@@ -12,6 +12,22 @@ import (
 // one file of the service.
 func (s *Stack) Commit(t testing.TB, branch, from, file, content string) {
 	t.Helper()
+	s.commit(t, branch, from, file, func(string) string { return content })
+}
+
+// CommitEdit is Commit with a text of the file replaced, which has to be there.
+func (s *Stack) CommitEdit(t testing.TB, branch, from, file, before, after string) {
+	t.Helper()
+	s.commit(t, branch, from, file, func(content string) string {
+		if !strings.Contains(content, before) {
+			t.Fatalf("%s has no %q", file, before)
+		}
+		return strings.Replace(content, before, after, 1)
+	})
+}
+
+func (s *Stack) commit(t testing.TB, branch, from, file string, edit func(content string) string) {
+	t.Helper()
 	tree := t.TempDir()
 	git := func(args ...string) {
 		cmd := exec.Command("git", append([]string{"-C", tree, "-c", "user.name=test", "-c", "user.email=test@localhost"}, args...)...)
@@ -21,7 +37,12 @@ func (s *Stack) Commit(t testing.TB, branch, from, file, content string) {
 	}
 	git("clone", "--quiet", s.Env["ETF_ORIGIN"], ".")
 	git("checkout", "--quiet", "-b", branch, from)
-	if err := os.WriteFile(filepath.Join(tree, "src", "backend", file), []byte(content), 0o644); err != nil {
+	file = filepath.Join(tree, "src", "backend", file)
+	content, err := os.ReadFile(file)
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(edit(string(content))), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	git("add", "-A")
