@@ -17,14 +17,13 @@ import (
 )
 
 // verifyAlerts is the criterion “Alerts properly configured”, as far as it can
-// be seen without sending one. Before a release is live, only what every
-// deployment needs is looked at.
+// be seen without sending one. What fires is looked at when a release is live.
 var verifyAlerts = Check{
 	Name:    "verify:alerts",
 	Command: "Alerts properly configured",
 	look: func(ctx context.Context, t *Target, s Subject) []report.Finding {
 		if s.Live == nil {
-			return t.lookAlerting(ctx, false)
+			return t.lookAlerting(ctx, true)
 		}
 		return t.lookAlerting(ctx, true, look{at: "alerts", see: func(ctx context.Context, t *Target) []report.Finding { return t.lookAlerts(ctx, s) }})
 	},
@@ -41,6 +40,9 @@ func (t *Target) lookAlerting(ctx context.Context, compare bool, more ...look) [
 		{at: "Alertmanager", see: func(ctx context.Context, t *Target) []report.Finding { return t.lookAlertmanager(ctx, compare) }},
 	}, more...)...)
 }
+
+// once is each of them once: an alert may have a rule for each job.
+func once(names []string) []string { return slices.Compact(slices.Sorted(slices.Values(names))) }
 
 // notAsked is Prometheus or Alertmanager that could not be asked.
 func (t *Target) notAsked(looked, who, address string, err error) report.Finding {
@@ -121,7 +123,7 @@ func (t *Target) lookRules(ctx context.Context, compare bool) []report.Finding {
 	case len(names) == 0:
 		return []report.Finding{marked(fault(looked, "Prometheus has loaded none", "load the rules into Prometheus"), "rules", counts)}
 	}
-	findings := []report.Finding{marked(found(looked, "%d loaded: %s", len(names), join(names)), "rules", counts, names...)}
+	findings := []report.Finding{marked(found(looked, "%d loaded: %s", len(names), join(once(names))), "rules", counts, names...)}
 	if len(theirs) > 0 {
 		findings = append(findings, marked(warn("alert rules of others", fewOf(theirs), "tell those whose rules they are"), "rules/others", map[string]int64{"violations": int64(len(theirs))}, theirs...))
 	}
@@ -219,10 +221,52 @@ func (t *Target) lookAlertmanager(ctx context.Context, compare bool) []report.Fi
 		}
 	}
 	findings := []report.Finding{marked(found(looked, "Prometheus sends to %s", managers.Data.ActiveAlertmanagers[0].URL), "alertmanager", counts)}
+	if address != "" {
+		if f, wrong := t.lookWatchdog(ctx, managers.Data.ActiveAlertmanagers[0].URL); wrong {
+			findings = []report.Finding{f}
+		}
+	}
 	if compare && address != "" {
 		findings = append(findings, t.compareRoutes(ctx, address))
 	}
 	return findings
+}
+
+// arrives is how long an alert that fires may take from Prometheus to
+// Alertmanager: it is sent again each minute.
+const arrives = 2 * time.Minute
+
+// lookWatchdog asks whether what Prometheus fires arrives at the Alertmanager
+// that deploy.yaml names: the alert that always fires is there. Names and
+// addresses tell nothing, since each may know the other by another one.
+func (t *Target) lookWatchdog(ctx context.Context, sentTo string) (f report.Finding, wrong bool) {
+	const looked = "Alertmanager"
+	var answer struct{ Data struct{ Alerts []alertState } }
+	if err := t.getJSON(ctx, t.Config.Monitoring.Prometheus+"/api/v1/alerts", &answer); err != nil {
+		return t.notAsked(looked, "Prometheus", t.Config.Monitoring.Prometheus, err), true
+	}
+	since := t.Now().Add(-arrives)
+	i := slices.IndexFunc(answer.Data.Alerts, func(a alertState) bool {
+		return a.Labels["alertname"] == watchdog && a.State == "firing" && a.Labels["environment"] == t.Config.Environment && a.ActiveAt.Before(since)
+	})
+	if i < 0 {
+		return f, false // the rules are not loaded, which another look reports, or not for long
+	}
+	am, _ := t.alertmanager()
+	started, err := am.Started(ctx)
+	if err == nil && started.After(since) {
+		return f, false // it may not have been sent again
+	}
+	held, err := am.Alerts(ctx, fmt.Sprintf("alertname=%q", watchdog), fmt.Sprintf("environment=%q", t.Config.Environment))
+	switch {
+	case err != nil:
+		return t.notAsked(looked, "Alertmanager", am.URL, err), true
+	case len(held) == 0:
+		return marked(fault(looked, fmt.Sprintf("%s fires in Prometheus since %s and is not in %s: alerts are sent to %s and do not arrive",
+			watchdog, answer.Data.Alerts[i].ActiveAt.UTC().Format(time.TimeOnly), am.URL, sentTo),
+			"see alerting in prometheus.yml, and Prometheus' log"), "alertmanager", map[string]int64{"violations": 1}), true
+	}
+	return f, false
 }
 
 func (t *Target) compareRoutes(ctx context.Context, address string) report.Finding {

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -65,6 +66,9 @@ const maxUpdates = 14
 // of an hour, lasts longer than the five minutes that the fast budget looks at.
 const maxFailedShare = 0.65
 
+// longestStale bounds what UpdatesStale has to read again and again.
+const longestStale = 72 * time.Hour
+
 // The durations that Prometheus and Alertmanager both take and keep: they
 // count milliseconds, and what is longer than a year is a mistake.
 const (
@@ -80,7 +84,7 @@ func (v *validator) alerts(a Alerts) {
 	if a.Scale <= 0 || a.Scale > 1 {
 		v.fault("alerts.scale", "is %g; write 1, or a fraction above 0 to shorten all durations for a test", a.Scale)
 	}
-	v.required("alerts.runbook", a.Runbook)
+	v.runbook(a.Runbook)
 	if a.ErrorRate <= 0 {
 		v.fault("alerts.error_rate", "is %g; write errors per second above 0, like 0.1", a.ErrorRate)
 	}
@@ -90,7 +94,9 @@ func (v *validator) alerts(a Alerts) {
 	if a.MinUpdates < 1 || a.MinUpdates > maxUpdates {
 		v.fault("alerts.min_updates", "is %d; write a number from 1 to %d: updates that fail one a minute could never be more within a quarter of an hour", a.MinUpdates, maxUpdates)
 	}
-	v.lasting("alerts.stale_after", a.StaleAfter)
+	if v.lasting("alerts.stale_after", a.StaleAfter); a.StaleAfter > longestStale && a.StaleAfter <= longest {
+		v.fault("alerts.stale_after", "is %s; write %s or less: the rules look back for as long, at each judgement", a.StaleAfter, longestStale)
+	}
 	v.objective("alerts.success_objective", a.SuccessObjective)
 	v.objective("alerts.fresh_objective", a.FreshObjective)
 	v.between("alerts.queue_depth", a.QueueDepth, 1, 1e9)
@@ -105,6 +111,16 @@ func (v *validator) alerts(a Alerts) {
 		}
 	}
 	v.secretFile("alerts.smtp.password_file", a.SMTP.PasswordFile)
+}
+
+// runbook judges the address that the alerts link to: the alert's section is
+// put behind it, and Prometheus takes braces for a template.
+func (v *validator) runbook(address string) {
+	const key = "alerts.runbook"
+	v.required(key, address)
+	if strings.ContainsAny(address, "# \t\n\"{}") {
+		v.fault(key, "%q is not an address that a section can be put behind; write it without #, spaces, quotes and braces, like https://wiki.example.com/RUNBOOK.md", address)
+	}
 }
 
 // held judges the alerts' own times.
@@ -188,7 +204,10 @@ func (v *validator) plainURL(key, raw, tokenFile string) {
 }
 
 func (v *validator) secretFile(key, path string) {
-	if path != "" {
+	switch {
+	case strings.Contains(path, "://"): // not shown: it may be the secret itself
+		v.fault(key, "is an address; write the absolute path of a file that holds it")
+	case path != "":
 		v.absolute(key, path)
 	}
 }

@@ -47,8 +47,9 @@ func rulesFailing(e Environment) Alert {
 // from there to the contacts.
 func notificationsFailing(e Environment) Alert {
 	hold := e.hold("NotificationsFailing", 5*time.Minute)
-	// Alertmanager tries again after each alerts.interval.
-	w := max(e.window(15*time.Minute), 3*e.Alerts.Interval)
+	// Alertmanager tries again after each alerts.interval; and what is counted
+	// has to stay in sight for as long as the alert has to hold.
+	w := max(e.window(15*time.Minute), 3*e.Alerts.Interval, 2*hold)
 	at := e.at(0, w, hold)
 	a := Alert{
 		Name: "NotificationsFailing", Severity: Warning, For: hold,
@@ -102,8 +103,11 @@ func (a *Alert) dropped(e Environment, at time.Duration) {
 		return Scenario{Name: name, At: at, Fires: more, Series: []Series{e.from(JobPrometheus, metric, v)}}
 	}
 	a.Fires = append(a.Fires, lost("Prometheus drops alerts all the time", grow(0, 1, forever), Firing{Alert: a.Name, Labels: labels}))
-	a.Silent = append(a.Silent, lost("alerts were dropped while Alertmanager restarted",
-		then(flat(0, e.steps(at)-e.steps(a.For)), flat(12, forever))))
+	// One that holds for less than it looks back fires after a restart, too.
+	if a.For > e.window(2*time.Minute)+2*e.step() {
+		a.Silent = append(a.Silent, lost("alerts were dropped while Alertmanager restarted",
+			then(flat(0, e.steps(at)-e.steps(a.For)), flat(12, forever))))
+	}
 }
 
 func watchdog(Environment) Alert {

@@ -112,7 +112,7 @@ func freshnessScenarios(e Environment, hold time.Duration) (fires, silent []Scen
 	}
 	if stale < 2*day {
 		fires = append(fires, firing(course("twice, more than a day apart, data are stale for less than that, together for more than three days allow",
-			held, max(1, day+day/2-stale), max(4, of(2)), max(4, of(2)+2))))
+			held, max(1, day+day/2-stale), max(5, of(2)+1), max(5, of(2)+3))))
 	}
 	silent = []Scenario{
 		course("data are stale for less of a day than 3 times the budget", held, 3*day, of(2)),

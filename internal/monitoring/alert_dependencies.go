@@ -1,6 +1,9 @@
 package monitoring
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // A dependency is a server that the service does not work without, and the
 // metric by which its exporter says whether it reaches it. Of RabbitMQ it is
@@ -36,9 +39,13 @@ func dependencyDown(e Environment) Alert {
 			continue
 		}
 		labels := map[string]string{"job": d.job, "server": d.server}
-		a.Rules = append(a.Rules, AlertRule{Expr: d.metric + " == 0", Labels: labels})
+		a.Rules = append(a.Rules, AlertRule{Expr: fmt.Sprintf("%s{job=%s} == 0", d.metric, promString(d.job)), Labels: labels})
 		one := Scenario{Name: d.server + " is down", At: at, Fires: []Firing{{Alert: a.Name,
 			Labels: map[string]string{"job": d.job, "server": d.server, "instance": e.instance(d.job)}}}}
+		// Another team's in the same Prometheus is none of ours.
+		others := e.from(d.job, d.metric, flat(0, forever))
+		others.Labels["job"] = "others"
+		whole.Series = append(whole.Series, others)
 		for _, other := range dependencies {
 			up := 1.0
 			if other == d {

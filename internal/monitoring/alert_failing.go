@@ -14,7 +14,7 @@ import (
 func updatesFailing(e Environment) Alert {
 	a := e.Alerts
 	hold := e.hold("UpdatesFailing", 2*time.Minute)
-	stands, recent := promDuration(max(a.StaleAfter, e.window(15*time.Minute))), promDuration(2*e.resetsWindow())
+	stands, recent := promDuration(failureStands(e)), promDuration(2*e.resetsWindow())
 	return Alert{
 		Name: "UpdatesFailing", Severity: Critical, For: hold,
 		Rules: one(fmt.Sprintf("(\n  last_over_time(%s[%s]) unless on () max_over_time(%s[%s]) > %d\n  or\n  last_over_time(%s[%s])\n) > %s",
@@ -47,12 +47,18 @@ func updatesFailing(e Environment) Alert {
 	}
 }
 
+// failureStands is how long a judgement counts when no other follows.
+func failureStands(e Environment) time.Duration {
+	w := e.window(15 * time.Minute)
+	return max(e.Alerts.StaleAfter, w, w+e.hold("UpdatesFailing", 2*time.Minute))
+}
+
 // A nightly batch: some fifty updates within five minutes.
 const batch = 5
 
 func failingFires(e Environment, hold time.Duration) []Scenario {
 	least := e.Alerts.MinUpdates
-	k, hour := e.steps(e.window(15*time.Minute)), e.scaled(time.Hour)
+	k, later := e.steps(e.window(15*time.Minute)), min(e.scaled(time.Hour), failureStands(e)/2)
 	fires := func(name string, at time.Duration, spells ...spell) Scenario {
 		return Scenario{Name: name, At: at, Series: e.traffic(spells...), Fires: []Firing{{Alert: "UpdatesFailing", Value: 1}}}
 	}
@@ -66,7 +72,7 @@ func failingFires(e Environment, hold time.Duration) []Scenario {
 		fires("all updates fail, a few of them", e.at(0, e.window(15*time.Minute), hold), spell{forever, 0, float64(least+k) / float64(k)}),
 		fires("as few as are judged, and all fail", e.after(least*gap+max(4, e.steps(hold)+1)), seldom[:2*least]...),
 		fires("all fail, so seldom that they are judged now and then", e.after(len(seldom)/2*gap+min(gap-1, 4)), seldom...),
-		fires("the nightly updates failed an hour ago, and none has ended since", e.at(10+batch, hour, hold), quiet(10), spell{batch, 0, 10}),
+		fires("the nightly updates failed some time ago, and none has ended since", e.at(10+batch, max(later, hold)), quiet(10), spell{batch, 0, 10}),
 	}
 }
 

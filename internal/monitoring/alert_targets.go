@@ -32,9 +32,10 @@ const (
 // restarts it twice.
 const flaps = 4
 
-// flapsWindow holds enough collections of a job to see them.
+// flapsWindow holds enough collections of a job to see them, and to see them
+// for as long as the alert has to hold.
 func (e Environment) flapsWindow(j Job) time.Duration {
-	return max(e.scaled(10*time.Minute), 16*j.Interval)
+	return max(e.scaled(10*time.Minute), 16*j.Interval, 10*j.Interval+2*e.hold("TargetDown", 2*time.Minute))
 }
 
 func targetDown(e Environment) Alert {
@@ -173,7 +174,13 @@ func flapScenarios(e Environment, j Job) (fires []Scenario, silent Scenario) {
 		for _, target := range j.Targets[:last] {
 			rest.Fires = append(rest.Fires, firing(reasonInstanceDown, j, target))
 		}
-		fires = append(fires, one, rest)
+		fires = append(fires, one)
+		// In the moments in which that one is down, too, the others are no longer
+		// one of several: with a long hold they are never told of for themselves.
+		seen := e.step()%(2*j.Interval) != 0
+		if !seen || e.hold("TargetDown", 2*time.Minute)+e.step() <= 3*j.Interval {
+			fires = append(fires, rest)
+		}
 	}
 	third.Fires = whole.Fires
 	return append(fires, whole, third), begin(" restarts with a deployment, and once more when that is taken back",

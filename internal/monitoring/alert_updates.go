@@ -101,8 +101,10 @@ and on () (%[6]s == 0)`, recordAge, seconds(stuck), recordActive, promDuration(s
 
 // updatesStale tells what the plan's UpdateStuck cannot: that none is begun.
 func updatesStale(e Environment) Alert {
-	e = e.inDays()
 	stale := e.Alerts.StaleAfter
+	if stale >= e.scaled(2*time.Hour) {
+		e = e.inDays()
+	}
 	hold := e.hold("UpdatesStale", 5*time.Minute)
 	at, minute := e.at(0, stale, hold), e.scaled(time.Minute)
 	return Alert{
@@ -128,20 +130,20 @@ or
 		},
 		Inhibits: []string{"FreshnessBudgetBurn"},
 		Fires: []Scenario{
-			{Name: "the last success grows old", Days: true, At: at, Series: []Series{e.of("etf_last_update_timestamp", flat(e.step().Seconds(), forever))},
+			{Name: "the last success grows old", Days: e.days, At: at, Series: []Series{e.of("etf_last_update_timestamp", flat(e.step().Seconds(), forever))},
 				Fires: []Firing{{Alert: "UpdatesStale", Value: (at - e.step()).Seconds()}}},
-			{Name: "none has ever succeeded, as long as the service is collected", Days: true, At: at, Series: []Series{e.of("etf_last_update_timestamp", flat(0, forever))},
+			{Name: "none has ever succeeded, as long as the service is collected", Days: e.days, At: at, Series: []Series{e.of("etf_last_update_timestamp", flat(0, forever))},
 				Fires: []Firing{{Alert: "UpdatesStale", Value: stale.Seconds()}}},
-			{Name: "none has ever succeeded, and a collection failed as long ago as that is too long", Days: true, At: at, Every: minute,
+			{Name: "none has ever succeeded, and a collection failed as long ago as that is too long", Days: e.days, At: at, Every: minute,
 				Series: []Series{e.of("etf_last_update_timestamp", then(flat(0, int((at-stale)/minute)), missed(), flat(0, forever)))},
 				Fires:  []Firing{{Alert: "UpdatesStale", Value: stale.Seconds()}}},
 		},
 		Silent: []Scenario{
-			{Name: "a success shortly before it would be too old", Days: true, At: at, Series: []Series{e.of("etf_last_update_timestamp",
+			{Name: "a success shortly before it would be too old", Days: e.days, At: at, Series: []Series{e.of("etf_last_update_timestamp",
 				then(flat(e.step().Seconds(), e.steps(stale)-1), flat((stale-2*e.step()).Seconds(), forever)))}},
-			{Name: "a service that has just started, and has no success to tell of", Days: true, At: e.after(e.steps(stale) + 10), Series: []Series{
+			{Name: "a service that has just started, and has no success to tell of", Days: e.days, At: e.after(e.steps(stale) + 10), Series: []Series{
 				e.of("etf_last_update_timestamp", then(gone(e.steps(stale)+2), flat(0, forever)))}},
-			{Name: "a restart that forgets the last success for a while", Days: true, At: e.at(0, stale/2, hold), Series: []Series{e.of("etf_last_update_timestamp",
+			{Name: "a restart that forgets the last success for a while", Days: e.days, At: e.at(0, stale/2, hold), Series: []Series{e.of("etf_last_update_timestamp",
 				then(flat(e.step().Seconds(), e.steps(stale/4)), flat(0, forever)))}},
 		},
 	}

@@ -118,6 +118,14 @@ func (a AlertClient) Loaded(ctx context.Context) ([]byte, error) {
 	return []byte(status.Config.Original), err
 }
 
+// Started is when Alertmanager was started, by its clock. It has forgotten
+// then what fired before, until Prometheus sends it again.
+func (a AlertClient) Started(ctx context.Context) (time.Time, error) {
+	var status struct{ Uptime time.Time }
+	err := a.do(ctx, http.MethodGet, "/api/v2/status", nil, &status)
+	return status.Uptime, err
+}
+
 // Expire ends a silence at once.
 func (a AlertClient) Expire(ctx context.Context, id string) error {
 	return a.do(ctx, http.MethodDelete, "/api/v2/silence/"+url.PathEscape(id), nil, nil)

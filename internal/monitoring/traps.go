@@ -84,7 +84,8 @@ func traps(e Environment) []Scenario {
 	stuckAt := e.at(0, stuck, hold("UpdateStuck", 10*time.Minute))
 	none := []Series{e.of("etf_updates_total", flat(5, forever), "status", "completed")}
 	hangAt := max(stuckAt, e.after(e.steps(2*stuck)))
-	late := e.steps(2 * stuck)
+	// Not as late as updates would be stale by then.
+	late := e.steps(min(2*stuck, e.Alerts.StaleAfter/2))
 	api, _ := e.Job(JobService)
 	birth := e.steps(e.window(15*time.Minute)) + 2
 	failAt, birthAt := e.at(e.Alerts.MinUpdates+1, hold("UpdatesFailing", 2*time.Minute)), e.at(birth, hold("UpdatesFailing", 2*time.Minute))
@@ -179,10 +180,10 @@ func (e Environment) burning(step int, at time.Duration) []Firing {
 
 // nightlyFails is what the service's real traffic makes of a failure.
 func nightlyFails(e Environment) Scenario {
-	at := e.at(10+batch, e.scaled(time.Hour), e.hold("UpdatesFailing", 2*time.Minute))
+	at := e.at(10+batch, max(min(e.scaled(time.Hour), failureStands(e)/2), e.hold("UpdatesFailing", 2*time.Minute)))
 	failed := then(flat(0, 10), grow(10, 10, batch), flat(10*batch, forever))
 	also := append(e.burning(10, at), e.stale(at)...)
-	return Scenario{Name: "the nightly updates fail, and no others come; an hour later", At: at,
+	return Scenario{Name: "the nightly updates fail, and no others come; some time later", At: at,
 		Series: append(e.updates(flat(50, forever), failed, failed), e.of("etf_last_update_timestamp", flat(e.step().Seconds(), forever))),
 		Fires:  append([]Firing{{Alert: "UpdatesFailing", Value: 1}}, also...)}
 }
