@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/goldfinch-etf/etf-deploy/internal/cache"
 	"github.com/goldfinch-etf/etf-deploy/internal/journal"
 	"github.com/goldfinch-etf/etf-deploy/internal/monitoring"
 )
@@ -70,7 +71,34 @@ func (tl *teller) seePause(ctx context.Context) (func(*monitoring.Told) error, e
 	if err != nil {
 		return nil, err
 	}
-	return func(told *monitoring.Told) error { tellPaused(told, p, tl.t.Now()); return nil }, nil
+	if p != nil && p.Until == nil {
+		p.Since = tl.pausedSince(ctx, *p)
+	} else {
+		_ = tl.t.Host.Remove(ctx, tl.t.pauseSeen()) // it would be too old for the next one
+	}
+	return func(told *monitoring.Told) error { tellPaused(told, p); return nil }, nil
+}
+
+// pauseSeen is the file that holds when a flag that was set by hand was first
+// seen.
+func (t *Target) pauseSeen() string { return path.Join(t.opsDir(), "pause-seen") }
+
+// pausedSince is since when updates are paused. A flag that was set by hand
+// does not say: it is reckoned from the first look of all those that found it.
+// Where that cannot be kept, it is this one.
+func (tl *teller) pausedSince(ctx context.Context, p cache.Pause) time.Time {
+	if !p.Since.IsZero() {
+		_ = tl.t.Host.Remove(ctx, tl.t.pauseSeen())
+		return p.Since
+	}
+	now := tl.t.Now()
+	if text, err := tl.t.Host.ReadFile(ctx, tl.t.pauseSeen()); err == nil {
+		if first, err := time.Parse(time.RFC3339Nano, string(text)); err == nil && first.Before(now) {
+			return first
+		}
+	}
+	_ = tl.t.Host.WriteFile(ctx, tl.t.pauseSeen(), []byte(now.UTC().Format(time.RFC3339Nano)), 0o600)
+	return now
 }
 
 // recentOperations is how many of each kind are looked at for how the last one

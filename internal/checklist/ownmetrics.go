@@ -176,17 +176,12 @@ func tellBackup(told *monitoring.Told, all []*Manifest) {
 
 // tellPaused tells since when updates are paused, where somebody has to resume
 // them: a pause that ends by itself is none, and nobody would tell of its end.
-// A flag that was set by hand does not say since when it is there; it is
-// reckoned from the look that finds it.
-func tellPaused(told *monitoring.Told, p *cache.Pause, now time.Time) {
-	switch {
-	case p == nil || p.Until != nil:
+func tellPaused(told *monitoring.Told, p *cache.Pause) {
+	if p == nil || p.Until != nil {
 		told.Set(metricPaused, 0)
-	case p.Since.IsZero():
-		told.Set(metricPaused, unix(now))
-	default:
-		told.Set(metricPaused, unix(p.Since))
+		return
 	}
+	told.Set(metricPaused, unix(p.Since))
 }
 
 // unix is a time as Prometheus has it.

@@ -191,7 +191,8 @@ func TestOwnMetricsOfAParkedOperation(t *testing.T) {
 	}
 }
 
-// A pause that was set by hand is told, though nobody knows since when.
+// A pause that was set by hand is told, though nobody knows since when: since
+// it was first seen.
 func TestOwnMetricsOfAPauseByHand(t *testing.T) {
 	target, _ := withRedis(t)
 	target.Config.Cache.PauseKey = pauseKey
@@ -202,6 +203,25 @@ func TestOwnMetricsOfAPauseByHand(t *testing.T) {
 	must(t, client.Set(t.Context(), pauseKey, "1", 0).Err())
 	if got := target.told(t, "")["etf_deploy_updates_paused_timestamp_seconds"]; time.Since(time.Unix(int64(got), 0)) > time.Minute {
 		t.Errorf("since %v", got)
+	}
+	paused := func(hour int) float64 {
+		t.Helper()
+		target.Now = func() time.Time { return time.Date(2026, 11, 22, hour, 0, 0, 0, time.UTC) }
+		return target.told(t, "")["etf_deploy_updates_paused_timestamp_seconds"]
+	}
+	must(t, client.Del(t.Context(), pauseKey).Err())
+	if got := paused(7); got != 0 {
+		t.Errorf("taken away: since %v", got)
+	}
+	must(t, client.Set(t.Context(), pauseKey, "1", 0).Err())
+	if first, later := paused(8), paused(20); first != at(8, 0) || later != first {
+		t.Errorf("set at 8: since %v, twelve hours later since %v", first, later)
+	}
+	must(t, client.Del(t.Context(), pauseKey).Err())
+	paused(21)
+	must(t, client.Set(t.Context(), pauseKey, "1", 0).Err())
+	if got := paused(22); got != at(22, 0) {
+		t.Errorf("set anew at 22: since %v", got)
 	}
 	// One that ends by itself needs nobody, and nobody tells that it has ended.
 	must(t, client.Set(t.Context(), pauseKey, "1", time.Hour).Err())

@@ -71,7 +71,7 @@ func updatesPaused(e Environment) Alert {
 		Summary:     "ETF updates are paused and nobody has resumed them",
 		Description: fmt.Sprintf("Updates are paused since {{ $value | humanizeDuration }}; nothing ends that by itself, and %s is the most that was meant.", promDuration(limit)),
 		Runbook: Section{
-			Means: "While the flag is set no update begins. It was set by a gradual rollback or by hand, and stays until somebody takes it away.",
+			Means: "While the flag is set no update begins. It was set by a gradual rollback or by hand, and stays until somebody takes it away. One that was set in Redis by hand is seen, and counts, from the next operation on (a backup is one).",
 			Look: []string{
 				"`status`: who paused updates, when and why.",
 				"`history`: has a gradual rollback failed? It leaves the updates paused on purpose.",
