@@ -65,8 +65,24 @@ const judgeNote = "note"
 
 // alertNotes are what is no fault of the files, and worth knowing.
 func alertNotes(e Environment) (all []string) {
-	if e.Alertmanager != nil && e.Alerts.Watchdog == "" {
+	switch {
+	case e.Alertmanager == nil:
+		all = append(all, "monitoring.alertmanager is not configured: alerts fire in Prometheus, and nobody is called; name it in deploy.yaml")
+	case e.Alerts.Watchdog == "":
 		all = append(all, "alerts.watchdog is empty: nobody hears when Prometheus or Alertmanager dies, and no alert arrives then; name a dead man's switch in deploy.yaml")
+	}
+	var missing []string // reasons, in the catalog's order
+	names := map[string][]string{}
+	for _, a := range Alerts(e) {
+		if a.Missing != "" {
+			if names[a.Missing] == nil {
+				missing = append(missing, a.Missing)
+			}
+			names[a.Missing] = append(names[a.Missing], a.Name)
+		}
+	}
+	for _, why := range missing {
+		all = append(all, fmt.Sprintf("not generated: %s: %s", strings.Join(names[why], ", "), why))
 	}
 	return all
 }

@@ -25,7 +25,10 @@ func TestWatchdogGoesToTheSwitch(t *testing.T) {
 		"no token":   {func(e *Environment) { e.Alerts.WatchdogTokenFile = "" }, receiverWatchdog, 0},
 		"nobody to call": {func(e *Environment) {
 			e.Alerts.Watchdog, e.Alertmanager = "", nil
-		}, receiverNobody, 0},
+		}, receiverNobody, 1},
+		"no exporters": {func(e *Environment) {
+			e.Jobs = slices.DeleteFunc(e.Jobs, func(j Job) bool { return j.Name == JobRedis || j.Name == JobPostgres })
+		}, receiverWatchdog, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := production(t)
